@@ -1,0 +1,57 @@
+-- Places in the app's files, for messages that name the line to look at.
+--
+-- Our own chunks stand between that line and the code that finds the fault, metamethods and tail calls
+-- included, so a fixed error level would often be wrong. The stack is searched for the first Lua function
+-- that is not ours. Only definitions and errors come here, never a request that goes well.
+
+local error, getinfo, huge = error, debug.getinfo, math.huge
+
+local ours = {}
+
+-- Every chunk of ours that calls code below names itself once: where.hide(debug.getinfo(1, "S").source).
+local function hide(source)
+    ours[source] = true
+end
+
+hide(getinfo(1, "S").source)
+
+local function caller()
+    for level = 2, huge do
+        local info = getinfo(level, "Sl")
+        if not info or (info.what ~= "C" and not ours[info.source]) then
+            return info
+        end
+    end
+end
+
+local function format(info, line)
+    if not info or line < 0 then
+        return "?"
+    end
+    return info.short_src .. ":" .. line
+end
+
+-- The line that the app is at.
+local function here()
+    local info = caller()
+    return format(info, info and info.currentline)
+end
+
+-- The first line of the statement that gives `fn` a role. In `api.x.get = function(ctx) ... end` Lua reports
+-- the line of the `end`; a function written in that very statement tells where it began.
+local function statement(fn)
+    local info = caller()
+    local line = info and info.currentline
+    local made = getinfo(fn, "S")
+    if info and made.source == info.source and made.lastlinedefined == line then
+        line = made.linedefined
+    end
+    return format(info, line)
+end
+
+-- Raise `message` at the place `at`, by default the line that the app is at.
+local function raise(message, at)
+    error((at or here()) .. ": " .. message, 0)
+end
+
+return { hide = hide, here = here, statement = statement, raise = raise }

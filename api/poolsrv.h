@@ -1,0 +1,215 @@
+/* poolsrv: a pool of threads, each with a Lua VM, that answers HTTP requests.
+ *
+ *     ps_options opt;
+ *     ps_options_init(&opt);
+ *     opt.threads = 8;
+ *     ps_server *srv = NULL;
+ *     ps_error err;
+ *     if (ps_server_new(&opt, &srv, &err) < 0 || ps_server_load_file(srv, "app.lua", &err) < 0 ||
+ *         ps_server_listen(srv, "127.0.0.1", 8080, &err) < 0 || ps_server_run(srv, &err) < 0)
+ *         fprintf(stderr, "%s\n", err.message);
+ *     ps_server_free(srv);
+ *
+ * Functions return 0 or a negative PS_E... code; with a code comes a text in *err, where err may be NULL.
+ * Strings that go in are copied, unless it says otherwise. The library installs no signal handler, keeps no
+ * global state but its log sink, and several servers may live in one process. */
+#ifndef POOLSRV_H
+#define POOLSRV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PS_API __attribute__((visibility("default")))
+#else
+#define PS_API
+#endif
+
+/* --- errors --- */
+
+#define PS_ERROR_MAP(X)                                                                                      \
+    X(PS_ENOMEM, -1, "out of memory")                                                                        \
+    X(PS_EINVAL, -2, "invalid argument")                                                                     \
+    X(PS_EAPP, -3, "the application has an error")                                                           \
+    X(PS_ELISTEN, -4, "cannot listen")                                                                       \
+    X(PS_ESTATE, -5, "not possible in this state of the server")                                             \
+    X(PS_ESYSTEM, -6, "the system refused")                                                                  \
+    X(PS_EAGAIN, -7, "full; try again later")                                                                \
+    X(PS_EGRACE, -8, "the grace period ended before all requests did")
+
+enum {
+#define X(name, value, text) name = value,
+    PS_ERROR_MAP(X)
+#undef X
+};
+
+enum { PS_ERROR_BYTES = 1024 };
+
+typedef struct ps_error {
+    int code;                     /* one of PS_E... */
+    char message[PS_ERROR_BYTES]; /* for people, one or more lines, closed by NUL */
+} ps_error;
+
+/* The text of a code. Threads: any. */
+PS_API const char *ps_strerror(int code);
+
+/* --- options --- */
+
+/* Every option: X(kind, field, flag, default, argument, help).
+ * kind: INT (int), SIZE (uint64_t, bytes; k, m, g may follow), SECONDS (double), BOOL (int), TEXT (const char
+ * *, default may be NULL), and an enumeration: CHOICE (const char *), whose `argument` lists the words. The
+ * command line has --flag, the environment POOLSRV_FLAG in upper case with '_', and api.config{} the field's
+ * name. */
+#define PS_OPTION_MAP(X)                                                                                     \
+    X(TEXT, host, "host", "127.0.0.1", "ADDRESS",                                                            \
+      "listen on this address; :: is every IPv4 and IPv6 address")                                           \
+    X(INT, port, "port", 8080, "N", "TCP port; 0 picks a free one and prints it")                            \
+    X(TEXT, unix_path, "unix", NULL, "PATH", "listen on a Unix socket instead of TCP")                       \
+    X(INT, threads, "threads", 0, "N", "worker threads with sockets; 0: as many as cores")                   \
+    X(INT, heavy_threads, "heavy-threads", 0, "N",                                                           \
+      "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
+    X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
+      "where handlers run: measured for each route, or all in one place")                                    \
+    X(CHOICE, context, "context", "recycled", "recycled", "how the request context is made")                 \
+    X(INT, max_connections, "max-connections", 10000, "N", "open connections, shared evenly by the workers") \
+    X(INT, max_queue, "max-queue", 1024, "N", "requests that may wait for heavy threads; beyond it 503")     \
+    X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
+    X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")               \
+    X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS", "close a connection that is idle as long")       \
+    X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
+      "answer 503 when a handler has waited as long; 0: never")                                              \
+    X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
+    X(TEXT, admin, "admin", NULL, "ADDRESS", "serve /healthz, /readyz and /metrics on HOST:PORT")            \
+    X(BOOL, access_log, "access-log", 0, NULL, "log every request (on with --dev)")                          \
+    X(CHOICE, log_level, "log-level", "info", "error|warn|info|debug",                                       \
+      "the least important messages to log")                                                                 \
+    X(CHOICE, log_format, "log-format", "text", "text|json", "how log lines look")                           \
+    X(BOOL, request_id, "request-id", 0, NULL, "send X-Request-Id with every reply")                         \
+    X(BOOL, dev, "dev", 0, NULL, "for developing: tracebacks in replies, reload on change, strict context")
+
+typedef enum ps_option_kind { PS_INT, PS_SIZE, PS_SECONDS, PS_BOOL, PS_TEXT, PS_CHOICE } ps_option_kind;
+
+typedef struct ps_options {
+    size_t size; /* of this struct, set by ps_options_init: how versions are told apart */
+#define PS_C_INT                                     int
+#define PS_C_SIZE                                    uint64_t
+#define PS_C_SECONDS                                 double
+#define PS_C_BOOL                                    int
+#define PS_C_TEXT                                    const char *
+#define PS_C_CHOICE                                  const char *
+#define X(kind, field, flag, preset, argument, help) PS_C_##kind field;
+    PS_OPTION_MAP(X)
+#undef X
+    uint64_t
+        given; /* a bit for each option set by the command line or the environment, which api.config{} then
+                  leaves alone; in the order of the list. Set them for fields that the app may not change. */
+} ps_options;
+
+typedef struct ps_option_info {
+    ps_option_kind kind;
+    const char *field, *flag, *preset, *argument, *help;
+} ps_option_info;
+
+/* Fill in the defaults. */
+PS_API void ps_options_init(ps_options *opt);
+
+/* The list of options, *ret_n long; constant. For help texts, manuals, completion. Threads: any. */
+PS_API const ps_option_info *ps_option_list(size_t *ret_n);
+
+/* Set one option by its flag's name ("max-body") or its field's ("max_body") from text ("2m"), and mark it as
+ * given. A text is kept as a pointer: it must outlive *opt and the ps_server_new that reads it. Returns: 0,
+ * or PS_EINVAL with a text that names the option, the value and what would be good. */
+PS_API int ps_option_set(ps_options *opt, const char *name, const char *value, ps_error *err);
+
+/* Set every option that has an environment variable POOLSRV_... and was not given yet. */
+PS_API int ps_options_from_environment(ps_options *opt, ps_error *err);
+
+/* --- server --- */
+
+typedef struct ps_server ps_server;
+
+struct lua_State;
+
+/* Make a server. Copies the options. Returns: 0, PS_EINVAL for a value out of range, PS_ENOMEM. */
+PS_API int ps_server_new(const ps_options *opt, ps_server **ret_srv, ps_error *err);
+
+/* Make a C module known to `require` in every VM. Before ps_server_load_file. */
+PS_API int ps_server_register(ps_server *srv, const char *name, int (*open)(struct lua_State *L));
+
+/* Load the app in a first VM and build its routes; api.config{} takes effect. Once.
+ * Returns: 0, PS_EAPP with file, line and cause, PS_ESTATE, PS_EINVAL for a bad value in api.config{}. */
+PS_API int ps_server_load_file(ps_server *srv, const char *path, ps_error *err);
+
+/* Bind, once, before ps_server_run. `host` NULL: what the options say, Unix socket and
+ * inherited sockets (LISTEN_FDS) included; else an address and a port (0: any). Connections are taken from
+ * ps_server_run on. Returns: 0 or PS_ELISTEN with the address and the cause. */
+PS_API int ps_server_listen(ps_server *srv, const char *host, int port, ps_error *err);
+
+/* The i-th address it is bound to, "http://127.0.0.1:8080" or "unix:PATH"; NULL beyond the last. Good until
+ * ps_server_free. */
+PS_API const char *ps_server_address(const ps_server *srv, size_t i);
+
+/* The i-th route as "GET /users/:id" and where it is defined; NULL beyond the last. */
+PS_API const char *ps_server_route(const ps_server *srv, size_t i, const char **ret_where);
+
+/* Call back when requests are answered from now on: on the thread of ps_server_run, once. */
+PS_API void ps_server_on_ready(ps_server *srv, void (*ready)(ps_server *srv, void *user), void *user);
+
+/* Run on_start hooks, start the threads, serve until ps_server_stop, drain, run on_stop hooks. Blocks.
+ * Returns: 0 after a stop within its grace, PS_EGRACE after one that was cut off, or the error that kept it
+ * from starting. */
+PS_API int ps_server_run(ps_server *srv, ps_error *err);
+
+/* Begin to stop, letting what runs finish for grace_ms at most (-1: what the options say); a second call cuts
+ * it off at once. Threads: any; may be called from a signal handler. */
+PS_API void ps_server_stop(ps_server *srv, int grace_ms);
+
+/* Free it; not while it runs. NULL is fine. */
+PS_API void ps_server_free(ps_server *srv);
+
+/* --- requests without a socket --- */
+
+typedef struct ps_str {
+    const char *p;
+    size_t n;
+} ps_str;
+
+typedef struct ps_header {
+    ps_str name, value;
+} ps_header;
+
+typedef struct ps_req {
+    size_t size; /* sizeof(ps_req) */
+    const char *method;
+    const char *target; /* "/users/42?full" */
+    const ps_header *headers;
+    size_t header_count;
+    ps_str body;
+} ps_req;
+
+typedef struct ps_reply {
+    int status;
+    const ps_header *headers; /* Content-Type and what the app set */
+    size_t header_count;
+    ps_str body;
+} ps_reply;
+
+/* Answer a request through routing, context, hooks and JSON as if it had come over a socket; it runs on the
+ * heavy threads. Copies *req. on_reply is called once, on a thread of the pool; *reply is good during the
+ * call only. Threads: any, while ps_server_run runs. Returns: 0; PS_EINVAL for a bad request; PS_EAGAIN when
+ * max-queue requests wait; PS_ESTATE when not running; PS_ENOMEM. */
+PS_API int ps_request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_reply *reply, void *user),
+                      void *user, ps_error *err);
+
+/* "0.1.0" */
+PS_API const char *ps_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,61 @@
+/* server: what a ps_server holds. For the files of api/ that implement poolsrv.h.
+ * Threads: fields say who touches them. */
+#ifndef API_SERVER_H
+#define API_SERVER_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "api/bridge.h"
+#include "api/error.h"
+#include "api/poolsrv.h"
+#include "api/vms.h"
+#include "runtime/admin.h"
+#include "runtime/listen.h"
+#include "runtime/pool.h"
+
+enum server_state { SERVER_NEW, SERVER_LOADED, SERVER_BOUND, SERVER_RUNNING, SERVER_STOPPED };
+
+struct ps_server {
+    ps_options opt;
+    atomic_int state; /* enum server_state */
+    bool lost;        /* a handler never ended: its thread still uses all this, nothing can be freed */
+
+    vm_module *modules; /* what ps_server_register was given */
+    size_t module_count;
+    vms vms;
+    vm_config vm_config;
+    app *apps; /* every generation, the newest first */
+    vm *first; /* loaded, not yet in a thread */
+    bridge bridge;
+    runner runner;
+    logger *log;
+
+    listen_set listening;
+    listen_set admin_listening;
+    admin *admin;
+    pool *pool;
+
+    void (*ready)(ps_server *srv, void *user);
+    void *ready_user;
+
+    int stop_fd;          /* [any] an eventfd: a stop was asked for */
+    atomic_int stops;     /* [any] how often */
+    atomic_int grace_ms;  /* [any] of the last one */
+    atomic_bool draining; /* [any] for /readyz */
+    char **route_names;   /* for ps_server_route */
+    size_t route_name_count;
+};
+
+/* The lane policy of the options. */
+lane_policy server_lane_policy(const ps_server *srv);
+
+/* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
+int report_metrics(ps_server *srv, buf *out);
+
+/* Reload the app when one of its files changes (--dev). `loop` is the one ps_server_run runs. */
+typedef struct watch watch;
+int watch_start(ps_server *srv, uv_loop_t *loop, watch **ret_watch);
+void watch_stop(watch *w);
+
+#endif

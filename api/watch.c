@@ -1,0 +1,158 @@
+/* watch: reload the app when one of its files changes (--dev).
+ *
+ * The new app is loaded, and its VMs are made, while the old one serves. If anything fails the old one goes
+ * on serving and the log says what is wrong. Files are looked at by name, a few times a second, since editors
+ * replace files rather than write them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/server.h"
+
+enum { WATCH_MS = 200, SETTLE_MS = 50, ERROR_BYTES = 1024 };
+
+typedef struct watched {
+    struct watched *next;
+    uv_fs_poll_t poll;
+    char path[];
+} watched;
+
+struct watch {
+    ps_server *srv;
+    uv_loop_t *loop;
+    uv_timer_t settle; /* several files are often written together */
+    watched *files;
+};
+
+static void reload(watch *w);
+
+static void on_settled(uv_timer_t *settle)
+{
+    reload(settle->data);
+}
+
+static void on_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *now)
+{
+    watch *w = poll->data;
+    (void)status;
+    (void)before;
+    (void)now;
+    uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
+}
+
+static bool is_watched(const watch *w, const char *path)
+{
+    for (const watched *f = w->files; f; f = f->next)
+        if (strcmp(f->path, path) == 0)
+            return true;
+    return false;
+}
+
+static void add_file(void *user, const char *path)
+{
+    watch *w = user;
+    if (is_watched(w, path))
+        return;
+    size_t n = strlen(path) + 1;
+    watched *f = malloc(sizeof(*f) + n);
+    if (!f)
+        return;
+    memcpy(f->path, path, n);
+    uv_fs_poll_init(w->loop, &f->poll);
+    f->poll.data = w;
+    f->next = w->files;
+    w->files = f;
+    uv_fs_poll_start(&f->poll, on_change, f->path, WATCH_MS);
+}
+
+/* As many VMs as there are threads, the loaded one first. Returns: the list, or NULL with `error` filled. */
+static seat *make_seats(ps_server *srv, vm *first, app *a, char *error, size_t size)
+{
+    seat *list = vms_seat(&srv->vms, first, a, error, size);
+    int threads = srv->opt.threads + srv->opt.heavy_threads;
+    for (int i = 1; list && i < threads; i++) {
+        vm *one = NULL;
+        seat *s = NULL;
+        if (vms_load(&srv->vms, &one, error, size) == 0)
+            s = vms_seat(&srv->vms, one, a, error, size);
+        if (!s) {
+            vms_discard(list);
+            return NULL;
+        }
+        s->next = list;
+        list = s;
+    }
+    return list;
+}
+
+static void reload(watch *w)
+{
+    ps_server *srv = w->srv;
+    char error[ERROR_BYTES] = "";
+    vm *first = NULL;
+    app *fresh = NULL;
+    seat *seats = NULL;
+    int err = vms_load(&srv->vms, &first, error, sizeof(error));
+    if (err == 0) {
+        vm_files(first, add_file, w);
+        err =
+            app_new(first, (unsigned)srv->opt.threads, server_lane_policy(srv), &fresh, error, sizeof(error));
+        if (err)
+            vm_close(first);
+    }
+    if (err == 0)
+        seats = make_seats(srv, first, fresh, error, sizeof(error));
+    if (!seats) {
+        app_free_all(fresh);
+        log_write(srv->log, LOG_LEVEL_ERROR, (str){0}, "not reloaded, the app from before goes on: %s",
+                  error);
+        return;
+    }
+    fresh->older = srv->apps;
+    srv->apps = fresh;
+    vms_set_current(&srv->vms, fresh, seats);
+    pool_wake_all(srv->pool);
+    log_write(srv->log, LOG_LEVEL_INFO, (str){0}, "the app was reloaded");
+}
+
+int watch_start(ps_server *srv, uv_loop_t *loop, watch **ret_watch)
+{
+    watch *w = calloc(1, sizeof(*w));
+    if (!w)
+        return UV_ENOMEM;
+    w->srv = srv;
+    w->loop = loop;
+    uv_timer_init(loop, &w->settle);
+    w->settle.data = w;
+    /* What the first VM had loaded: it serves by now, so ask a new one. */
+    char error[ERROR_BYTES];
+    vm *one = NULL;
+    if (vms_load(&srv->vms, &one, error, sizeof(error)) == 0) {
+        vm_files(one, add_file, w);
+        vm_close(one);
+    }
+    *ret_watch = w;
+    return 0;
+}
+
+static void on_file_closed(uv_handle_t *handle)
+{
+    watched *f = (watched *)(void *)((char *)handle - offsetof(watched, poll));
+    free(f);
+}
+
+static void on_settle_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void watch_stop(watch *w)
+{
+    if (!w)
+        return;
+    for (watched *f = w->files; f;) {
+        watched *next = f->next;
+        uv_close((uv_handle_t *)&f->poll, on_file_closed);
+        f = next;
+    }
+    uv_close((uv_handle_t *)&w->settle, on_settle_closed);
+}

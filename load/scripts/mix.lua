@@ -1,0 +1,2 @@
+-- wrk -t1 -c64 -d10 -s load/scripts/mix.lua http://127.0.0.1:8080
+dofile((debug.getinfo(1, "S").source:match "^@(.*/)" or "./") .. "check.lua").mix()

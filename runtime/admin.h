@@ -1,0 +1,37 @@
+/* admin: the address for those who run the server: is it alive, does it take requests, what has it counted.
+ *
+ * A thread of its own answers, through the same front as the workers' (runtime/http) and without ever running
+ * an app's code, so it answers when every handler is stuck, and during a drain until admin_stop.
+ *
+ *     GET /healthz    200 "ok", or 503 "stuck"
+ *     GET /readyz     200 "ready", or 503 "draining"
+ *     GET /metrics    200 and what the source renders, or 500
+ *
+ * HEAD works on all of them. There is no access control: the address is to be a private one. */
+#ifndef RUNTIME_ADMIN_H
+#define RUNTIME_ADMIN_H
+
+#include <stdbool.h>
+
+#include "queue/buf.h"
+#include "runtime/log.h"
+
+typedef struct admin admin;
+
+/* Where the answers come from. All are called on the admin thread, and must not wait. */
+typedef struct admin_source {
+    void *user;
+    bool (*alive)(void *user);            /* NULL: always */
+    bool (*ready)(void *user);            /* NULL: always */
+    int (*metrics)(void *user, buf *out); /* appends; 0 or a negative errno. NULL: none */
+} admin_source;
+
+/* Start answering on a listening descriptor.
+ * Owns:    copies *source; the descriptor and the log stay the caller's, until admin_stop.
+ * Returns: 0, or -errno with nothing left behind. */
+int admin_start(int listen_fd, const admin_source *source, logger *log, admin **ret_admin);
+
+/* Stop: connections that are open are closed. NULL is fine. Thread: one, once. */
+void admin_stop(admin *a);
+
+#endif

@@ -1,0 +1,24 @@
+#include "runtime/canned.h"
+
+void canned_empty(HttpTask *t, int status)
+{
+    t->status = status;
+    t->content_type = NULL;
+    t->body.n = t->head.n = t->body_from = 0;
+}
+
+void canned_error(HttpTask *t, int status, const char *message)
+{
+    canned_empty(t, status);
+    t->outcome = TASK_OUTCOME_SERVER;
+    str id = task_id(t);
+    if (buf_addf(&t->body, "{\"error\":\"%s\",\"status\":%d,\"request_id\":\"%.*s\"}", message, status,
+                 (int)id.n, id.p) == 0)
+        t->content_type = "application/json";
+}
+
+int canned_header(HttpTask *t, const char *name, const char *value)
+{
+    int err = buf_add(&t->head, name, strlen(name) + 1);
+    return err ? err : buf_add(&t->head, value, strlen(value) + 1);
+}

@@ -1,0 +1,223 @@
+#include "runtime/exec.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "runtime/canned.h"
+#include "runtime/lane.h"
+
+static HttpTask *task_of(timer *t)
+{
+    return (HttpTask *)(void *)((char *)t - offsetof(HttpTask, timer));
+}
+
+void exec_tick(exec *x)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    x->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* --- the loop --- */
+
+static void on_wake(uv_poll_t *poll, int status, int events)
+{
+    exec *x = poll->data;
+    (void)status;
+    (void)events;
+    wake_clear(&x->wake);
+}
+
+static void on_alarm(uv_timer_t *alarm)
+{
+    (void)alarm;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    exec *x = handle->data;
+    x->open_handles--;
+}
+
+static void close_handle(exec *x, uv_handle_t *handle)
+{
+    handle->data = x;
+    uv_close(handle, on_closed);
+}
+
+int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns)
+{
+    *x = (exec){.runner = r, .handler_timeout_ns = handler_timeout_ns};
+    exec_tick(x);
+    int err = wake_init(&x->wake);
+    if (err)
+        return err;
+    err = uv_loop_init(&x->loop);
+    if (err) {
+        wake_fini(&x->wake);
+        return err;
+    }
+    uv_timer_init(&x->loop, &x->alarm);
+    x->open_handles = 1;
+    err = uv_poll_init(&x->loop, &x->wake_poll, wake_fd(&x->wake));
+    if (err == 0) {
+        x->open_handles = 2;
+        x->wake_poll.data = x;
+        err = uv_poll_start(&x->wake_poll, UV_READABLE, on_wake);
+    }
+    if (err)
+        exec_fini(x);
+    return err;
+}
+
+int exec_enter(exec *x)
+{
+    x->vm = x->runner->enter(x->runner->user);
+    return x->vm ? 0 : -ENOMEM;
+}
+
+void exec_fini(exec *x)
+{
+    assert(!timers_first(&x->parked));
+    if (x->vm)
+        x->runner->leave(x->runner->user, x->vm);
+    x->vm = NULL;
+    if (x->open_handles == 2)
+        close_handle(x, (uv_handle_t *)&x->wake_poll);
+    close_handle(x, (uv_handle_t *)&x->alarm);
+    while (x->open_handles)
+        uv_run(&x->loop, UV_RUN_ONCE);
+    uv_loop_close(&x->loop);
+    wake_fini(&x->wake);
+    timers_fini(&x->parked);
+}
+
+/* Round up, or the alarm rings before the task is due. */
+static int ms_until(const exec *x, uint64_t due_ns)
+{
+    if (due_ns <= x->now_ns)
+        return 0;
+    uint64_t ms = (due_ns - x->now_ns + 999999) / 1000000;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
+void exec_sleep(exec *x, int timeout_ms)
+{
+    timer *first = timers_first(&x->parked);
+    if (first && timeout_ms != 0) {
+        exec_tick(x);
+        int ms = ms_until(x, first->due_ns);
+        if (timeout_ms < 0 || ms < timeout_ms)
+            timeout_ms = ms;
+    }
+    if (timeout_ms == 0) {
+        uv_run(&x->loop, UV_RUN_NOWAIT);
+    } else {
+        if (timeout_ms > 0) {
+            uv_update_time(&x->loop);
+            uv_timer_start(&x->alarm, on_alarm, (uint64_t)timeout_ms, 0);
+        }
+        uv_run(&x->loop, UV_RUN_ONCE);
+        if (timeout_ms > 0)
+            uv_timer_stop(&x->alarm);
+    }
+    exec_tick(x);
+}
+
+/* --- handlers --- */
+
+static void give_up(HttpTask *t, const char *why)
+{
+    canned_error(t, 503, why);
+    task_move(t, TASK_DONE);
+}
+
+static void park(exec *x, HttpTask *t)
+{
+    t->wake_ns += x->now_ns;
+    uint64_t due = t->wake_ns;
+    if (t->deadline_ns && t->deadline_ns < due)
+        due = t->deadline_ns;
+    task_move(t, TASK_PARKED);
+    if (timers_add(&x->parked, &t->timer, due) < 0) {
+        x->runner->cancel(t);
+        give_up(t, "The server is out of memory");
+    }
+}
+
+static void settle(exec *x, HttpTask *t, runner_result result, uint64_t since_ns)
+{
+    exec_tick(x);
+    uint64_t took = x->now_ns - since_ns;
+    t->run_ns += took;
+    x->ran = true;
+    lane_ran(t->lane, took);
+    if (result == RUNNER_PARKED)
+        park(x, t);
+    else
+        task_move(t, TASK_DONE);
+}
+
+void exec_run(exec *x, HttpTask *t)
+{
+    uint64_t since = x->now_ns;
+    if (x->handler_timeout_ns) {
+        t->deadline_ns = t->ready_ns + x->handler_timeout_ns;
+        if (since >= t->deadline_ns) {
+            give_up(t, "The request waited too long for a thread");
+            return;
+        }
+    }
+    t->started_ns = since;
+    task_move(t, TASK_RUNNING);
+    settle(x, t, x->runner->start(x->vm, t), since);
+}
+
+HttpTask *exec_run_due(exec *x)
+{
+    timer *first = timers_first(&x->parked);
+    if (!first || first->due_ns > x->now_ns)
+        return NULL;
+    HttpTask *t = task_of(first);
+    timers_remove(&x->parked, first);
+    if (t->wake_ns > x->now_ns) {
+        x->runner->cancel(t);
+        give_up(t, "The handler took too long");
+        return t;
+    }
+    uint64_t since = x->now_ns;
+    task_move(t, TASK_RUNNING);
+    settle(x, t, x->runner->resume(t), since);
+    return t;
+}
+
+HttpTask *exec_evict(exec *x)
+{
+    timer *first = timers_first(&x->parked);
+    if (!first)
+        return NULL;
+    HttpTask *t = task_of(first);
+    exec_drop(x, t);
+    give_up(t, "The server is stopping");
+    return t;
+}
+
+void exec_drop(exec *x, HttpTask *t)
+{
+    timers_remove(&x->parked, &t->timer);
+    x->runner->cancel(t);
+}
+
+void exec_idle(exec *x)
+{
+    if (x->ran)
+        x->runner->idle(x->vm);
+    x->ran = false;
+}
+
+void exec_refresh(exec *x)
+{
+    x->vm = x->runner->refresh(x->runner->user, x->vm);
+}

@@ -1,0 +1,66 @@
+/* exec: what every pool thread has: an event loop, a VM, and the handlers that wait on it.
+ *
+ * No libuv callback runs Lua: the loop only ends a sleep. Handlers run when the thread calls exec_run and
+ * exec_run_due. Threads: the owner only, but for exec_signal. */
+#ifndef RUNTIME_EXEC_H
+#define RUNTIME_EXEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "queue/wake.h"
+#include "runtime/runner.h"
+#include "runtime/timers.h"
+
+typedef struct exec {
+    const runner *runner;
+    void *vm;
+    uint64_t now_ns;             /* monotonic; as of the last exec_tick or handler */
+    uint64_t handler_timeout_ns; /* 0: none */
+    bool ran;                    /* a handler ran since the last idle */
+    timers parked;
+    wake wake;
+    uv_loop_t loop;
+    uv_poll_t wake_poll;
+    uv_timer_t alarm;
+    unsigned open_handles;
+} exec;
+
+/* On the thread that will use it or before it starts. Takes no VM yet. Returns: 0 or -errno, with nothing
+ * left behind. */
+int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns);
+
+/* Take a VM. Thread: the owner. Returns: 0 or -ENOMEM. */
+int exec_enter(exec *x);
+
+/* Give the VM back and close the loop; nothing may be parked. */
+void exec_fini(exec *x);
+
+/* Read the clock. */
+void exec_tick(exec *x);
+
+/* Run the handler of a QUEUED task: it ends DONE or PARKED. One that has waited past the handler timeout is
+ * answered 503. */
+void exec_run(exec *x, HttpTask *t);
+
+/* Go on with one parked task that is due: it ends DONE or PARKED again.
+ * Returns: it, or NULL when none is due. */
+HttpTask *exec_run_due(exec *x);
+
+/* Take one parked task, whichever, and answer it 503: DONE. NULL when none is parked. */
+HttpTask *exec_evict(exec *x);
+
+/* Give up a parked task without a reply; its state is the caller's to move. */
+void exec_drop(exec *x, HttpTask *t);
+
+/* Poll the loop: for `timeout_ms` at most (-1: no limit of the caller's), less if a parked task is due
+ * sooner, not at all for 0. The caller has called wake_prepare and looked at its sources, or passes 0. */
+void exec_sleep(exec *x, int timeout_ms);
+
+/* Collect garbage if handlers ran, and move to a fresh VM if there is one. When there is nothing to do, and
+ * between turns. */
+void exec_idle(exec *x);
+void exec_refresh(exec *x);
+
+#endif

@@ -1,0 +1,22 @@
+/* heavy: a thread with a VM and no sockets, for handlers that take long.
+ *
+ * It takes tasks from the shared rings of all workers in turn, runs them, and hands them back through their
+ * owner's done ring. A handler that waits is parked on this thread's loop, and the thread takes the next
+ * task. */
+#ifndef RUNTIME_HEAVY_H
+#define RUNTIME_HEAVY_H
+
+#include <stdbool.h>
+
+#include "runtime/pool.h"
+
+int heavy_new(pool *p, unsigned index, heavy **ret_heavy);
+void heavy_free(heavy *h);
+
+/* The thread's body. */
+void *heavy_main(void *h);
+
+/* End its sleep, if it sleeps. Thread: any. Returns: whether this call did. */
+bool heavy_signal(heavy *h);
+
+#endif

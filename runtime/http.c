@@ -1,0 +1,462 @@
+#include "runtime/http.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "queue/slab.h"
+#include "runtime/canned.h"
+#include "runtime/date.h"
+#include "runtime/judge.h"
+
+/* MHD answers "not found" in its pool for anything larger than this share of it. */
+enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 1 << 20 };
+
+/* A connection. */
+typedef struct peer {
+    struct peer *next, *prev;
+    struct MHD_Connection *connection;
+    int fd;
+    bool linger; /* the client may still be sending when we close */
+    bool busy;   /* a request has begun and has not ended */
+    char ip[INET6_ADDRSTRLEN];
+} peer;
+
+struct http {
+    struct MHD_Daemon *daemon;
+    const http_events *events;
+    void *owner;
+    http_config config;
+    int poll_fd;
+    unsigned connections;
+    bool room_made;
+    bool closing;
+    slab *peers;
+    peer open; /* the ring of all open ones */
+    date_cache date;
+};
+
+/* --- connections --- */
+
+static void format_ip(peer *p, const struct sockaddr *address)
+{
+    const void *bytes = NULL;
+    if (address && address->sa_family == AF_INET)
+        bytes = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
+    else if (address && address->sa_family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    if (!bytes || !inet_ntop(address->sa_family, bytes, p->ip, sizeof(p->ip)))
+        p->ip[0] = '\0';
+    if (strncmp(p->ip, "::ffff:", 7) == 0 && strchr(p->ip, '.'))
+        memmove(p->ip, p->ip + 7, strlen(p->ip + 7) + 1);
+}
+
+static void peer_opened(http *h, struct MHD_Connection *connection, void **context)
+{
+    h->connections++;
+    peer *p = slab_take(h->peers);
+    *context = p;
+    if (!p)
+        return;
+    *p = (peer){.connection = connection, .fd = -1};
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info)
+        p->fd = info->connect_fd;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    format_ip(p, info ? info->client_addr : NULL);
+    p->next = h->open.next;
+    p->prev = &h->open;
+    p->next->prev = p->prev->next = p;
+}
+
+static void peer_closed(http *h, peer *p)
+{
+    h->room_made |= http_at_limit(h);
+    h->connections--;
+    if (!p)
+        return;
+    if (p->linger) {
+        int copy = dup(p->fd);
+        if (copy >= 0) {
+            shutdown(copy, SHUT_WR);
+            h->events->linger(h->owner, copy);
+        }
+    }
+    p->next->prev = p->prev;
+    p->prev->next = p->next;
+    slab_give(h->peers, p);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        peer_opened(cls, connection, context);
+    else
+        peer_closed(cls, *context);
+}
+
+static peer *peer_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+/* --- replies --- */
+
+static bool add_headers(struct MHD_Response *response, const buf *head)
+{
+    const char *p = head->p;
+    const char *end = head->p + head->n;
+    while (p < end) {
+        const char *value = p + strlen(p) + 1;
+        if (MHD_add_response_header(response, p, value) != MHD_YES)
+            return false;
+        p = value + strlen(value) + 1;
+    }
+    return true;
+}
+
+static struct MHD_Response *make_response(http *h, HttpTask *t)
+{
+    /* "Persistent": the bytes stay in the task, which is freed after the daemon has sent them. */
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        t->body.n - t->body_from, t->body.p ? t->body.p + t->body_from : NULL, MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return NULL;
+    bool ok = MHD_add_response_header(response, "Date", date_now(&h->date)) == MHD_YES;
+    if (ok && t->content_type)
+        ok = MHD_add_response_header(response, "Content-Type", t->content_type) == MHD_YES;
+    if (ok && t->head.n)
+        ok = add_headers(response, &t->head);
+    if (ok && (h->config.send_request_id || t->status >= 400)) {
+        str id = task_id(t);
+        char text[65];
+        memcpy(text, id.p, id.n);
+        text[id.n] = '\0';
+        ok = MHD_add_response_header(response, "X-Request-Id", text) == MHD_YES;
+    }
+    if (ok && (t->close || h->closing))
+        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+    if (!ok) {
+        MHD_destroy_response(response);
+        return NULL;
+    }
+    return response;
+}
+
+static enum MHD_Result send_reply(http *h, HttpTask *t)
+{
+    if (t->head.n > h->config.header_room / REPLY_HEAD_SHARE) {
+        h->events->trouble(h->owner, "a reply's headers need more than a third of --header-room");
+        canned_error(t, 500, "The reply's headers are too large");
+    }
+    struct MHD_Response *response = make_response(h, t);
+    if (!response)
+        return MHD_NO;
+    enum MHD_Result queued = MHD_queue_response(t->connection, (unsigned)t->status, response);
+    MHD_destroy_response(response);
+    if (queued == MHD_YES) {
+        task_move(t, TASK_SENT);
+        h->events->sent(h->owner, t);
+    }
+    return queued;
+}
+
+/* Answer before the body was read. The daemon closes the connection after it. */
+static enum MHD_Result send_early(http *h, HttpTask *t, int status, const char *message)
+{
+    peer *p = peer_of(t->connection);
+    if (p)
+        p->linger = true;
+    t->close = true;
+    canned_error(t, status, message);
+    task_move(t, TASK_DONE);
+    return send_reply(h, t);
+}
+
+/* --- requests --- */
+
+static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_bytes,
+                                      const char *value, size_t value_bytes)
+{
+    (void)kind;
+    str v = {value ? value : "", value ? value_bytes : 0};
+    return task_add_header(cls, (str){name, name_bytes}, v) == 0 ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *version)
+{
+    t->judged = true;
+    t->method = str_from(method);
+    t->method_id = method_from(t->method);
+    peer *p = peer_of(t->connection);
+    t->ip = p && p->ip[0] ? p->ip : NULL;
+    if (p)
+        p->busy = true;
+    int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
+    if (seen < 0 || (uint32_t)seen != t->header_count)
+        return MHD_NO;
+    judgement j = judge_head(t->headers, t->header_count, version);
+    if (j.status)
+        return send_early(h, t, j.status, j.reason);
+    t->version_minor = version[7] == '0' ? 0 : 1;
+    t->body_declared = j.length;
+    if (j.length > h->config.max_body)
+        return send_early(h, t, 413, "The request's body is larger than the server takes");
+    h->events->head(h->owner, t);
+    return MHD_YES;
+}
+
+static int keep_body(http *h, HttpTask *t, const char *data, size_t n)
+{
+    if (t->request_body.n + n > h->config.max_body)
+        return -E2BIG;
+    /* Trust a declared length only so far: the bytes have to come first. */
+    if (t->request_body.n == 0 && t->body_declared > n && t->body_declared <= TASK_KEPT_BUFFER_BYTES)
+        if (buf_reserve(&t->request_body, (size_t)t->body_declared) < 0)
+            return -ENOMEM;
+    return buf_add(&t->request_body, data, n);
+}
+
+static enum MHD_Result body_call(http *h, HttpTask *t, const char *data, size_t *size)
+{
+    size_t n = *size;
+    *size = 0;
+    if (t->status == 413) {
+        /* A reply cannot be queued while the body comes: swallow some of the rest, so that the client reads
+         * its 413. */
+        t->body_declared += n;
+        return t->body_declared > SWALLOWED_BYTES_MAX ? MHD_NO : MHD_YES;
+    }
+    switch (keep_body(h, t, data, n)) {
+    case 0:
+        return MHD_YES;
+    case -E2BIG:
+        buf_fini(&t->request_body);
+        t->status = 413;
+        t->body_declared = n;
+        return MHD_YES;
+    default:
+        return MHD_NO;
+    }
+}
+
+static enum MHD_Result last_call(http *h, HttpTask *t)
+{
+    if (t->status == 413)
+        return send_early(h, t, 413, "The request's body is larger than the server takes");
+    h->events->ready(h->owner, t);
+    return t->state == TASK_DONE ? send_reply(h, t) : MHD_YES;
+}
+
+static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *data, size_t *size,
+                                 void **context)
+{
+    http *h = cls;
+    HttpTask *t = *context;
+    (void)url;
+    if (!t)
+        return MHD_NO;
+    t->connection = connection;
+    switch (t->state) {
+    case TASK_FILLING:
+        if (!t->judged)
+            return first_call(h, t, method, version);
+        return *size ? body_call(h, t, data, size) : last_call(h, t);
+    case TASK_DONE:
+        return send_reply(h, t);
+    case TASK_QUEUED:
+        if (!t->heavy)
+            return MHD_YES;
+        break;
+    case TASK_PARKED:
+        break;
+    default:
+        return MHD_YES;
+    }
+    MHD_suspend_connection(connection);
+    t->suspended = true;
+    h->events->suspended(h->owner, t);
+    return MHD_YES;
+}
+
+static void *on_target(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    http *h = cls;
+    HttpTask *t = h->events->take(h->owner);
+    if (!t)
+        return NULL;
+    t->connection = connection;
+    /* MHD cuts the query up in place: keep a copy. */
+    if (task_set_target(t, str_from(uri)) < 0) {
+        h->events->gone(h->owner, t);
+        return NULL;
+    }
+    return t;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode code)
+{
+    http *h = cls;
+    HttpTask *t = *context;
+    (void)code;
+    peer *p = peer_of(connection);
+    if (p)
+        p->busy = false;
+    *context = NULL;
+    if (t)
+        h->events->gone(h->owner, t);
+}
+
+/* The path is decoded where it is split, so that %2F stays inside its segment. */
+static size_t leave_escaped(void *cls, struct MHD_Connection *connection, char *s)
+{
+    (void)cls;
+    (void)connection;
+    return strlen(s);
+}
+
+static void on_trouble(void *cls, const char *format, va_list args)
+{
+    http *h = cls;
+    char text[256];
+    int n = vsnprintf(text, sizeof(text), format, args);
+    while (n > 0 && (size_t)n < sizeof(text) && text[n - 1] == '\n')
+        text[--n] = '\0';
+    if (h->owner)
+        h->events->trouble(h->owner, text);
+}
+
+/* --- life --- */
+
+static struct MHD_Daemon *start_daemon(http *h)
+{
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK |
+                     MHD_USE_ERROR_LOG | MHD_USE_TURBO;
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_trouble, h,
+                            MHD_OPTION_LISTEN_SOCKET, h->config.listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                            h->config.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            h->config.header_room, MHD_OPTION_CONNECTION_TIMEOUT, h->config.idle_timeout_s,
+                            MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_UNESCAPE_CALLBACK,
+                            leave_escaped, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+}
+
+int http_new(const http_config *config, const http_events *events, void *owner, http **ret_http)
+{
+    int err = -ENOMEM;
+    http *h = calloc(1, sizeof(*h));
+    if (!h)
+        return err;
+    h->config = *config;
+    h->events = events;
+    h->owner = owner;
+    h->open.next = h->open.prev = &h->open;
+    /* The daemon closes what it listens on. */
+    h->config.listen_fd = dup(config->listen_fd);
+    h->peers = slab_new(sizeof(peer), 0, NULL);
+    if (h->config.listen_fd < 0)
+        err = -errno;
+    if (h->config.listen_fd < 0 || !h->peers)
+        goto fail;
+    h->daemon = start_daemon(h);
+    if (!h->daemon) {
+        err = errno ? -errno : -EIO;
+        goto fail;
+    }
+    h->poll_fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    *ret_http = h;
+    return 0;
+fail:
+    if (h->config.listen_fd >= 0)
+        close(h->config.listen_fd);
+    slab_free(h->peers);
+    free(h);
+    return err;
+}
+
+void http_free(http *h)
+{
+    if (!h)
+        return;
+    http_quiesce(h);
+    MHD_stop_daemon(h->daemon);
+    slab_free(h->peers);
+    free(h);
+}
+
+int http_poll_fd(const http *h)
+{
+    return h->poll_fd;
+}
+
+void http_run(http *h)
+{
+    MHD_run(h->daemon);
+}
+
+int http_timeout_ms(const http *h)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
+        return -1;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
+void http_resume(http *h, HttpTask *t)
+{
+    (void)h;
+    assert(t->suspended);
+    t->suspended = false;
+    MHD_resume_connection(t->connection);
+}
+
+unsigned http_connections(const http *h)
+{
+    return h->connections;
+}
+
+bool http_at_limit(const http *h)
+{
+    return h->connections >= h->config.max_connections;
+}
+
+bool http_take_room_made(http *h)
+{
+    bool made = h->room_made;
+    h->room_made = false;
+    return made;
+}
+
+void http_close_after_replies(http *h)
+{
+    h->closing = true;
+}
+
+void http_quiesce(http *h)
+{
+    if (h->config.listen_fd < 0)
+        return;
+    MHD_socket fd = MHD_quiesce_daemon(h->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
+    h->config.listen_fd = -1;
+}
+
+void http_close_idle(http *h)
+{
+    for (peer *p = h->open.next; p != &h->open; p = p->next)
+        if (!p->busy)
+            shutdown(p->fd, SHUT_RDWR);
+}

@@ -1,0 +1,89 @@
+/* http: the connections of one thread. The only file that knows libmicrohttpd.
+ *
+ * The daemon runs in external epoll mode: nothing happens but in http_run. It is never MHD's own polling
+ * thread or pool, which hang when exactly 128 events come at once, and drain with a race.
+ *
+ * A request is read in three kinds of calls of MHD's access handler: the first (head), body calls, and the
+ * last. The last one neither answers nor suspends: MHD then calls the handler again in every http_run, and
+ * there the task's state alone decides: DONE, its reply is queued; waiting, the connection is suspended,
+ * there and nowhere else (suspended in the last call, a client that half-closes would lose its reply).
+ *
+ * Threads: all of it, the owner only. */
+#ifndef RUNTIME_HTTP_H
+#define RUNTIME_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/task.h"
+
+typedef struct http http;
+
+typedef struct http_config {
+    int listen_fd;            /* listening; stays the caller's */
+    unsigned max_connections; /* beyond it clients wait in the listen queue */
+    size_t header_room;       /* bytes a connection holds for its heads */
+    uint64_t max_body;        /* bytes of a request's body */
+    unsigned idle_timeout_s;  /* 0: none */
+    bool send_request_id;     /* X-Request-Id on every reply */
+} http_config;
+
+/* What the owner is told. `owner` is what was given to http_new. */
+typedef struct http_events {
+    /* A task for a request that begins, in state FILLING, or NULL when memory is short. */
+    HttpTask *(*take)(void *owner);
+    /* The head is there and good; the body is not. Route it. */
+    void (*head)(void *owner, HttpTask *t);
+    /* All of it is there: make it QUEUED or DONE. */
+    void (*ready)(void *owner, HttpTask *t);
+    /* Its connection has just been suspended: it may go to another thread now. */
+    void (*suspended)(void *owner, HttpTask *t);
+    /* Its reply was handed to the daemon: it is SENT. */
+    void (*sent)(void *owner, HttpTask *t);
+    /* The daemon has ended the request, whatever its state: it is the owner's to free. */
+    void (*gone)(void *owner, HttpTask *t);
+    /* A connection is closed with the client perhaps still sending: read `fd` (now the owner's) to its end
+     * for a while, or the early answer is lost to a reset. */
+    void (*linger)(void *owner, int fd);
+    /* A message of the daemon's about a trouble. */
+    void (*trouble)(void *owner, const char *message);
+} http_events;
+
+/* Returns: 0 and *ret_http, or -errno. */
+int http_new(const http_config *config, const http_events *events, void *owner, http **ret_http);
+
+/* Nothing may be suspended. Connections that are open are closed. NULL is fine. */
+void http_free(http *h);
+
+/* Becomes readable when http_run has something to do. */
+int http_poll_fd(const http *h);
+
+/* Read, call back, write: everything that can be done without waiting. */
+void http_run(http *h);
+
+/* How long http_run can wait: milliseconds, 0 for not at all, -1 for as long as the descriptor is not
+ * readable. Ask after the last http_run only. */
+int http_timeout_ms(const http *h);
+
+/* Let the daemon go on with a suspended task's connection. Each call lets the next http_run look at all that
+ * are suspended, so resume in batches. */
+void http_resume(http *h, HttpTask *t);
+
+/* How many connections are open, and whether that is all that may be. */
+unsigned http_connections(const http *h);
+bool http_at_limit(const http *h);
+
+/* True once after each time that a connection was closed while at the limit: then http_run is to be called
+ * again, since only its start makes the daemon accept again. */
+bool http_take_room_made(http *h);
+
+/* From now on every reply closes its connection. */
+void http_close_after_replies(http *h);
+
+/* Accept no more. The listening descriptor stays open. */
+void http_quiesce(http *h);
+
+/* End every connection that no request is being answered on. For the end of a drain. */
+void http_close_idle(http *h);
+
+#endif

@@ -1,0 +1,90 @@
+#include "runtime/judge.h"
+
+#include <string.h>
+
+#include "queue/str.h"
+
+/* The octets of a token, RFC 9110, 5.6.2. */
+static bool is_token_char(unsigned char c)
+{
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return true;
+    return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+}
+
+static bool is_token(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_token_char((unsigned char)p[i]))
+            return false;
+    return n > 0;
+}
+
+static bool has_control_char(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+static bool parse_length(const char *p, size_t n, uint64_t *ret)
+{
+    uint64_t value = 0;
+    if (n < 1 || n > 18)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] < '0' || p[i] > '9')
+            return false;
+        value = value * 10 + (uint64_t)(p[i] - '0');
+    }
+    *ret = value;
+    return true;
+}
+
+static judgement refuse(int status, const char *reason)
+{
+    return (judgement){.status = status, .reason = reason};
+}
+
+judgement judge_head(const task_header *headers, uint32_t n, const char *version)
+{
+    judgement j = {0};
+    unsigned hosts = 0;
+    if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
+        return refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+    for (uint32_t i = 0; i < n; i++) {
+        const task_header *h = &headers[i];
+        str name = {h->name, h->name_bytes};
+        if (!is_token(name.p, name.n))
+            return refuse(400, "a header's name holds a byte that no name may have");
+        if (has_control_char(h->value, h->value_bytes))
+            return refuse(400, "a header's value holds a control character");
+        if (name.n == 4 && str_eq_nocase(name, STR("host"))) {
+            hosts++;
+        } else if (name.n == 14 && str_eq_nocase(name, STR("content-length"))) {
+            if (j.has_length)
+                return refuse(400, "Content-Length is repeated");
+            if (!parse_length(h->value, h->value_bytes, &j.length))
+                return refuse(400, "Content-Length is not a number");
+            j.has_length = true;
+        } else if (name.n == 17 && str_eq_nocase(name, STR("transfer-encoding"))) {
+            if (j.chunked)
+                return refuse(400, "Transfer-Encoding is repeated");
+            if (!str_eq_nocase((str){h->value, h->value_bytes}, STR("chunked")))
+                return refuse(400, "Transfer-Encoding is something other than chunked");
+            j.chunked = true;
+        }
+    }
+    if (j.has_length && j.chunked)
+        return refuse(400, "Content-Length stands beside Transfer-Encoding");
+    if (j.chunked && strcmp(version, "HTTP/1.0") == 0)
+        return refuse(400, "Transfer-Encoding does not belong in HTTP/1.0");
+    if (hosts > 1)
+        return refuse(400, "Host is repeated");
+    if (hosts == 0 && strcmp(version, "HTTP/1.1") == 0)
+        return refuse(400, "Host is missing");
+    return j;
+}

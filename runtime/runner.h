@@ -1,0 +1,49 @@
+/* runner: the border between the threads and the Lua VMs. runtime/ calls through these pointers and never
+ * sees a lua_State.
+ *
+ * A VM is an opaque pointer, used by one thread at a time. Everything but enter, leave and the first
+ * argument's reading is called by the thread that holds the VM. */
+#ifndef RUNTIME_RUNNER_H
+#define RUNTIME_RUNNER_H
+
+#include <stdint.h>
+
+#include "runtime/task.h"
+
+typedef enum runner_result {
+    RUNNER_DONE,  /* the reply is in the task */
+    RUNNER_PARKED /* the handler waits: t->vm, t->run and t->wake_ns (relative) are set */
+} runner_result;
+
+typedef struct runner {
+    void *user;
+
+    /* The VM for the calling thread, or NULL when there is none to be had. leave gives it back. */
+    void *(*enter)(void *user);
+    void (*leave)(void *user, void *vm);
+    /* Between two turns: the VM to use from here on, the same or a fresh one in its place. */
+    void *(*refresh)(void *user, void *vm);
+
+    /* Find the task's route: sets route, params, lane and app; or makes the reply of its own (404, 405 ...)
+     * and the task DONE. */
+    void (*route)(void *user, HttpTask *t);
+
+    /* Run the handler in this VM until it is done or waits. */
+    runner_result (*start)(void *vm, HttpTask *t);
+    /* Go on with a parked one, in the VM it waits in. */
+    runner_result (*resume)(HttpTask *t);
+    /* Give up a parked one; makes no reply. */
+    void (*cancel)(HttpTask *t);
+
+    /* The thread has nothing to do for now: a chance to collect garbage. */
+    void (*idle)(void *vm);
+
+    /* The owner has handed a reply to the daemon, or dropped it: count and log. `thread` is the worker's
+     * number. */
+    void (*sent)(void *user, unsigned thread, HttpTask *t, uint64_t now_ns);
+
+    /* A trouble that a person should read. */
+    void (*trouble)(void *user, const char *message);
+} runner;
+
+#endif

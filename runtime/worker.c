@@ -1,0 +1,451 @@
+#include "runtime/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "queue/slab.h"
+#include "runtime/canned.h"
+#include "runtime/exec.h"
+#include "runtime/lane.h"
+#include "runtime/linger.h"
+
+enum {
+    TURNS_WITHOUT_LOOP = 32, /* a busy worker looks at its loop, for timers and lingering closes, as often */
+    AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
+    DRAIN_SLEEP_MS = 20,
+    DRAIN_QUIET_NS = 200000000 /* how long an idle connection may still send a request while draining */
+};
+
+struct worker {
+    exec exec;
+    pool *pool;
+    unsigned index;
+    http *http;
+    uv_poll_t http_poll;
+    bool http_polled;
+    slab *tasks;
+    ring *home;        /* [owner] both ends */
+    ring *shared;      /* [owner] pushes, [any heavy worker] pops */
+    ring *done;        /* [any heavy worker] pushes, [owner] pops */
+    HttpTask **outbox; /* suspended in this turn, to be published */
+    size_t outbox_count;
+    HttpTask **dropped; /* cancelled while their coroutine waits here */
+    size_t dropped_count;
+    size_t capacity; /* of both lists: the connection limit */
+    size_t busy;     /* tasks between QUEUED and the end */
+    unsigned turns_without_loop;
+    uint64_t active_ns; /* when a request or connection last moved; for the drain */
+    lingering lingering;
+    atomic_uint connections; /* [owner writes] for metrics */
+};
+
+/* --- what the connections tell --- */
+
+static HttpTask *on_take(void *owner)
+{
+    worker *w = owner;
+    HttpTask *t = slab_take(w->tasks);
+    if (t)
+        task_begin(t, w);
+    w->active_ns = w->exec.now_ns;
+    return t;
+}
+
+static void on_head(void *owner, HttpTask *t)
+{
+    worker *w = owner;
+    t->received_ns = w->exec.now_ns;
+}
+
+static void on_ready(void *owner, HttpTask *t)
+{
+    worker *w = owner;
+    t->ready_ns = w->exec.now_ns;
+    w->exec.runner->route(w->exec.runner->user, t);
+    w->busy++;
+    if (t->state == TASK_DONE)
+        return;
+    task_move(t, TASK_QUEUED);
+    int err = ring_push(w->home, t);
+    assert(err == 0 && "a home ring holds every connection's task");
+    (void)err;
+}
+
+static void on_suspended(void *owner, HttpTask *t)
+{
+    worker *w = owner;
+    if (t->state == TASK_QUEUED)
+        w->outbox[w->outbox_count++] = t;
+}
+
+static void on_sent(void *owner, HttpTask *t)
+{
+    worker *w = owner;
+    if (!t->ready_ns)
+        w->busy++; /* answered early: it never went through on_ready */
+    w->active_ns = w->exec.now_ns;
+    w->exec.runner->sent(w->exec.runner->user, w->index, t, w->exec.now_ns);
+}
+
+static void free_task(worker *w, HttpTask *t)
+{
+    task_end(t);
+    slab_give(w->tasks, t);
+}
+
+static void on_gone(void *owner, HttpTask *t)
+{
+    worker *w = owner;
+    switch (t->state) {
+    case TASK_SENT:
+        w->busy--;
+        free_task(w, t);
+        return;
+    case TASK_FILLING:
+        task_move(t, TASK_CANCELLED);
+        free_task(w, t);
+        return;
+    case TASK_DONE:
+        if (t->ready_ns)
+            w->busy--;
+        task_move(t, TASK_CANCELLED);
+        free_task(w, t);
+        return;
+    case TASK_PARKED:
+        /* Its coroutine waits here. Lua does not run inside the daemon's callbacks: drop it after the run. */
+        assert(!t->suspended);
+        timers_remove(&w->exec.parked, &t->timer);
+        task_move(t, TASK_CANCELLED);
+        w->dropped[w->dropped_count++] = t;
+        return;
+    default:
+        /* On the home ring: freed when it is popped. */
+        assert(t->state == TASK_QUEUED && !t->suspended);
+        task_move(t, TASK_CANCELLED);
+        if (t->heavy)
+            w->dropped[w->dropped_count++] = t;
+        return;
+    }
+}
+
+static void on_linger(void *owner, int fd)
+{
+    worker *w = owner;
+    linger_add(&w->lingering, fd);
+}
+
+static void on_trouble(void *owner, const char *message)
+{
+    worker *w = owner;
+    w->exec.runner->trouble(w->exec.runner->user, message);
+}
+
+static const http_events events = {
+    .take = on_take,
+    .head = on_head,
+    .ready = on_ready,
+    .suspended = on_suspended,
+    .sent = on_sent,
+    .gone = on_gone,
+    .linger = on_linger,
+    .trouble = on_trouble,
+};
+
+/* --- the turn --- */
+
+static void answer_503(HttpTask *t, const char *why)
+{
+    canned_error(t, 503, why);
+    canned_header(t, "Retry-After", "1");
+    task_move(t, TASK_DONE);
+}
+
+/* A task that is done may go out with the next http_run. */
+static void release(worker *w, HttpTask *t)
+{
+    if (t->state == TASK_DONE && t->suspended)
+        http_resume(w->http, t);
+}
+
+static void adopt_done(worker *w)
+{
+    HttpTask *t;
+    while ((t = ring_pop_many(w->done)))
+        release(w, t);
+}
+
+static void run_due(worker *w)
+{
+    HttpTask *t;
+    while ((t = exec_run_due(&w->exec)))
+        release(w, t);
+}
+
+static void run_one(worker *w, HttpTask *t)
+{
+    if (t->state == TASK_CANCELLED) {
+        w->busy--;
+        free_task(w, t);
+        return;
+    }
+    if (pool_stage(w->pool) == POOL_FORCED) {
+        answer_503(t, "The server is stopping");
+        return;
+    }
+    if (lane_is_heavy(t->lane)) {
+        if (pool_admit(w->pool))
+            t->heavy = true;
+        else
+            answer_503(t, "The server is busy");
+        return;
+    }
+    exec_run(&w->exec, t);
+}
+
+static bool run_home(worker *w)
+{
+    HttpTask *t = ring_pop(w->home);
+    if (!t)
+        return false;
+    for (; t; t = ring_pop(w->home))
+        run_one(w, t);
+    return true;
+}
+
+static void free_dropped(worker *w)
+{
+    while (w->dropped_count) {
+        HttpTask *t = w->dropped[--w->dropped_count];
+        if (t->heavy)
+            atomic_fetch_sub_explicit(&w->pool->waiting, 1, memory_order_relaxed);
+        else
+            w->exec.runner->cancel(t);
+        w->busy--;
+        free_task(w, t);
+    }
+}
+
+static void publish(worker *w)
+{
+    if (!w->outbox_count)
+        return;
+    for (size_t i = 0; i < w->outbox_count; i++) {
+        int err = ring_push(w->shared, w->outbox[i]);
+        assert(err == 0 && "a shared ring holds every connection's task");
+        (void)err;
+    }
+    w->outbox_count = 0;
+    pool_wake_heavy(w->pool);
+}
+
+static void sleep_for(worker *w, int timeout_ms)
+{
+    if (timeout_ms != 0) {
+        exec_idle(&w->exec);
+        wake_prepare(&w->exec.wake);
+        if (ring_depth(w->done) || pool_stage(w->pool) == POOL_FORCED)
+            timeout_ms = 0;
+    }
+    exec_sleep(&w->exec, timeout_ms);
+    wake_cancel(&w->exec.wake);
+}
+
+/* Sleep for max_ms at most (-1: no limit), unless the daemon has work. */
+static void rest(worker *w, int max_ms)
+{
+    int timeout = ring_depth(w->home) ? 0 : http_timeout_ms(w->http);
+    if (timeout == 0 && ++w->turns_without_loop < TURNS_WITHOUT_LOOP) {
+        exec_tick(&w->exec);
+        return;
+    }
+    w->turns_without_loop = 0;
+    if (http_at_limit(w->http) && (timeout < 0 || timeout > AT_LIMIT_SLEEP_MS))
+        timeout = AT_LIMIT_SLEEP_MS;
+    if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
+        timeout = max_ms;
+    sleep_for(w, timeout);
+}
+
+static void turn(worker *w, int max_sleep_ms)
+{
+    rest(w, max_sleep_ms);
+    adopt_done(w);
+    run_due(w);
+    http_run(w->http);
+    if (run_home(w))
+        http_run(w->http);
+    if (http_take_room_made(w->http))
+        http_run(w->http);
+    free_dropped(w);
+    publish(w);
+    exec_refresh(&w->exec);
+    atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);
+}
+
+void worker_turn(worker *w)
+{
+    turn(w, pool_stage(w->pool) == POOL_RUNNING ? -1 : 0);
+}
+
+/* --- the drain --- */
+
+/* Take in what is in the accept queue, about ten connections a run: closing the socket would reset them. */
+static void accept_queued(worker *w)
+{
+    for (int quiet = 0; quiet < 3;) {
+        unsigned before = http_connections(w->http);
+        turn(w, 0);
+        quiet = http_connections(w->http) > before ? 0 : quiet + 1;
+    }
+}
+
+static void evict_parked(worker *w)
+{
+    HttpTask *t;
+    while ((t = exec_evict(&w->exec)))
+        release(w, t);
+}
+
+/* Idle connections may send one more request, which gets its reply and "Connection: close". */
+static bool is_quiet(const worker *w)
+{
+    return w->busy == 0 && http_timeout_ms(w->http) != 0 && w->exec.now_ns - w->active_ns > DRAIN_QUIET_NS;
+}
+
+static void drain(worker *w)
+{
+    http_close_after_replies(w->http);
+    accept_queued(w);
+    http_quiesce(w->http);
+    exec_tick(&w->exec);
+    w->active_ns = w->exec.now_ns;
+    while (http_connections(w->http) && !is_quiet(w) && pool_stage(w->pool) != POOL_FORCED)
+        turn(w, DRAIN_SLEEP_MS);
+    while (w->busy) {
+        /* Forced: heavy workers hand back what they have; each turn ends what waits here. */
+        evict_parked(w);
+        turn(w, DRAIN_SLEEP_MS);
+    }
+    http_close_idle(w->http);
+    for (int i = 0; i < 3; i++)
+        turn(w, 0);
+}
+
+void *worker_main(void *arg)
+{
+    worker *w = arg;
+    pool *p = w->pool;
+    int err = exec_enter(&w->exec);
+    pool_thread_ready(p, err == 0);
+    if (err == 0) {
+        while (pool_stage(p) == POOL_RUNNING)
+            worker_turn(w);
+        drain(w);
+    }
+    linger_close_all(&w->lingering);
+    if (w->exec.vm)
+        w->exec.runner->leave(w->exec.runner->user, w->exec.vm);
+    w->exec.vm = NULL;
+    pool_thread_ended(p, &p->workers_running);
+    return NULL;
+}
+
+/* --- life --- */
+
+static void on_http_readable(uv_poll_t *poll, int status, int events_seen)
+{
+    /* Ends the sleep; the turn does the rest. */
+    (void)poll;
+    (void)status;
+    (void)events_seen;
+}
+
+static int make_rings(worker *w, size_t capacity)
+{
+    w->home = ring_new(capacity);
+    w->shared = ring_new(capacity);
+    w->done = ring_new(capacity);
+    w->outbox = calloc(w->capacity, sizeof(HttpTask *));
+    w->dropped = calloc(w->capacity, sizeof(HttpTask *));
+    w->tasks = slab_new(sizeof(HttpTask), TASK_KEPT_BYTES, task_fini);
+    return w->home && w->shared && w->done && w->outbox && w->dropped && w->tasks ? 0 : -ENOMEM;
+}
+
+int worker_new(pool *p, unsigned index, worker **ret_worker)
+{
+    worker *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    int err = exec_init(&w->exec, p->runner, p->config.handler_timeout_ns);
+    if (err) {
+        free(w);
+        return err;
+    }
+    w->pool = p;
+    w->index = index;
+    w->lingering.loop = &w->exec.loop;
+    http_config config = p->config.http;
+    config.listen_fd = p->config.listen_fds[index];
+    config.max_connections = (p->config.max_connections + p->config.workers - 1) / p->config.workers;
+    w->capacity = config.max_connections;
+    err = make_rings(w, p->config.max_connections);
+    if (err == 0)
+        err = http_new(&config, &events, w, &w->http);
+    if (err == 0)
+        err = uv_poll_init(&w->exec.loop, &w->http_poll, http_poll_fd(w->http));
+    if (err == 0) {
+        w->http_polled = true;
+        err = uv_poll_start(&w->http_poll, UV_READABLE, on_http_readable);
+    }
+    if (err) {
+        worker_free(w);
+        return err;
+    }
+    *ret_worker = w;
+    return 0;
+}
+
+void worker_free(worker *w)
+{
+    if (!w)
+        return;
+    if (w->http_polled) {
+        uv_close((uv_handle_t *)&w->http_poll, NULL);
+        uv_run(&w->exec.loop, UV_RUN_NOWAIT);
+    }
+    http_free(w->http);
+    linger_close_all(&w->lingering);
+    exec_fini(&w->exec);
+    assert(!w->tasks || slab_in_use(w->tasks) == 0);
+    slab_free(w->tasks);
+    ring_free(w->home);
+    ring_free(w->shared);
+    ring_free(w->done);
+    free(w->outbox);
+    free(w->dropped);
+    free(w);
+}
+
+ring *worker_shared_ring(worker *w)
+{
+    return w->shared;
+}
+
+void worker_push_done(worker *w, HttpTask *t)
+{
+    int err = ring_push_many(w->done, t);
+    assert(err == 0 && "a done ring holds every connection's task");
+    (void)err;
+}
+
+void worker_signal(worker *w)
+{
+    wake_signal(&w->exec.wake);
+}
+
+pool_depths worker_depths(const worker *w)
+{
+    return (pool_depths){ring_depth(w->home), ring_depth(w->shared), ring_depth(w->done),
+                         atomic_load_explicit(&w->connections, memory_order_relaxed)};
+}

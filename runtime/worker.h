@@ -1,0 +1,30 @@
+/* worker: a thread with sockets, a VM and a home ring: the light lane.
+ * Threads: see each function. */
+#ifndef RUNTIME_WORKER_H
+#define RUNTIME_WORKER_H
+
+#include "queue/ring.h"
+#include "runtime/pool.h"
+
+/* Thread: the one that sets up the pool. Returns: 0 or -errno. */
+int worker_new(pool *p, unsigned index, worker **ret_worker);
+void worker_free(worker *w);
+
+/* The thread's body: takes the VM, turns until the pool drains, drains. */
+void *worker_main(void *w);
+
+/* One turn: sleep if there is nothing to do; adopt what is finished elsewhere; read; run; answer; hand on.
+ * Thread: the owner. */
+void worker_turn(worker *w);
+
+/* Where heavy workers take this worker's tasks from. Thread: any heavy worker. */
+ring *worker_shared_ring(worker *w);
+
+/* Give a finished task back; worker_signal after the last of a batch. Thread: any heavy worker. */
+void worker_push_done(worker *w, HttpTask *t);
+void worker_signal(worker *w);
+
+/* Thread: any. */
+pool_depths worker_depths(const worker *w);
+
+#endif

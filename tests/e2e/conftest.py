@@ -1,0 +1,71 @@
+"""Fixtures: servers and commands with apps of the test's own, in a folder of the test's own."""
+
+import textwrap
+
+import pytest
+
+import poolsrv
+
+# Few threads: most tests ask one thing, and every thread has a VM to load. Tests add options behind these.
+FEW_THREADS = ("--threads", "1", "--heavy-threads", "1")
+
+
+def write_files(folder, files):
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """serve(app, *options, env=, files=): start a server with an app's text, or with the file at a Path.
+
+    At the end of the test it is stopped, and has to have ended well; a test that means it to end otherwise
+    says so in server.expected_code."""
+    servers = []
+
+    def start(app, *options, env=None, files=None, cwd=None, **popen):
+        write_files(tmp_path, files or {})
+        path = app
+        if isinstance(app, str):
+            path = tmp_path / "app.lua"
+            path.write_text(textwrap.dedent(app))
+        server = poolsrv.Server(path, *FEW_THREADS, *options, env=env, cwd=cwd, **popen)
+        servers.append(server)
+        return server
+
+    yield start
+    problems = []
+    for server in servers:
+        try:
+            server.check_end()
+        except AssertionError as problem:
+            problems.append(str(problem))
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def run_app(tmp_path):
+    """run_app(app, *args, env=, files=): poolsrv with args and an app's text, for a run that ends by itself.
+
+    Returns: the CompletedProcess. The app is app.lua in the current folder, and messages name it so."""
+
+    def run(app, *args, env=None, files=None):
+        write_files(tmp_path, files or {})
+        (tmp_path / "app.lua").write_text(textwrap.dedent(app))
+        return poolsrv.run(*args, "app.lua", env=env, cwd=tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def app_problem(run_app):
+    """app_problem(app): the text on stderr of an app that has an error, after seeing that it ended with 1."""
+
+    def check(app, *args, **more):
+        done = run_app(app, *args, **more)
+        assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+        return done.stderr
+
+    return check

@@ -1,0 +1,32 @@
+/* audit: finding handlers that keep their context after the request has ended.
+ *
+ * A handler that stores `ctx` in a global or an upvalue would see a later request in it, since contexts are
+ * recycled. With --dev every context is new and fails at the first late use. Otherwise now and then a request
+ * of each route, its first among them, gets a new context that is made useless afterwards and only held
+ * weakly. If it is still there after two full collections somebody holds it: the log names the route, and its
+ * contexts are not recycled any more in this VM.
+ *
+ * The window that remains: until the audit has found such a route, a late use of a kept context can read
+ * another request's fields; and a handler that keeps its context only on rare paths is found only when an
+ * audited request takes one. Threads: whoever holds the VM. */
+#ifndef VM_AUDIT_H
+#define VM_AUDIT_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "vm/vm.h"
+
+enum { AUDIT_EVERY = 1024 };
+
+/* Stack: [-0, +0, m] */
+void audit_install(lua_State *L);
+
+/* A request of that route begins. Returns: whether it is audited; *once is set if the route's contexts are
+ * not recycled. */
+bool audit_begin(vm *v, unsigned route, bool *once);
+
+/* An audited request has ended, its context is poisoned: watch it. Raises nothing. */
+void audit_end(lua_State *L, vm_run *run);
+
+#endif

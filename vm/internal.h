@@ -1,0 +1,80 @@
+/* internal: what the files of vm/ know of a VM. For vm/ alone. */
+#ifndef VM_INTERNAL_H
+#define VM_INTERNAL_H
+
+#include <lua.h>
+
+#include "vm/ctx.h"
+#include "vm/vm.h"
+
+/* What the sampling audit knows of a route; see vm/audit.h. */
+typedef struct audit_route {
+    unsigned requests;
+    bool keeps; /* its handler was seen to keep its context */
+} audit_route;
+
+struct vm_run {
+    vm_request request;
+    vm *vm;
+    vm_run *next_free;
+    vm_run *next;  /* of all */
+    lua_State *co; /* NULL until first used, and after one that failed */
+    int co_ref;
+    bool live;    /* between vm_start and vm_run_give */
+    bool spawned; /* the handler created coroutines, which may hold the context */
+    ctx_slot ctx;
+};
+
+struct vm {
+    lua_State *L;
+    vm_config config;
+    size_t bytes;
+    bool soiled;
+    bool closing;
+    vm_run *running; /* whose handler runs right now */
+    vm_run *runs, *free_runs;
+    unsigned taken;
+
+    const ctx_strategy *strategy;
+    int contexts_ref; /* registry: context -> run, weak */
+    int lower_mt_ref; /* metatable of ctx:headers() */
+    int reply_mt_ref;
+    const void *reply_mt;
+    int compose_ref;
+    const void *unanswered_mt; /* of errors that no on_error hook answered */
+
+    int definition_ref;
+    char *path; /* the app's */
+    char *signature;
+    size_t route_count;
+    int *handler_refs;
+    int *poison_refs; /* metatables of contexts that are not to be used any more; by route, LUA_NOREF until
+                         needed */
+    char **route_names;
+    audit_route *audits;
+    int audits_ref; /* registry: context -> when and which route, weak */
+    lua_Integer gc_cycles;
+};
+
+/* The VM of a state or one of its coroutines. */
+static inline vm *vm_of(lua_State *L)
+{
+    return *(vm **)lua_getextraspace(L);
+}
+
+/* The value that a waiting handler yields. Only its address counts. */
+extern const char vm_park_mark;
+
+/* Log a text for the request that runs. */
+void vm_log(vm *v, int level, const char *text, size_t n);
+
+/* Set the globals that the app sees beside `api`, replace those that would break the process. Stack: [-0, +0,
+ * m] */
+void globals_install(lua_State *L);
+
+/* Run a function at the top with `nargs` arguments below, with a traceback added to errors. Returns: 0 with
+ * the results on the stack, or -EINVAL with the stack as it was without function and arguments, and `error`
+ * filled. */
+int vm_call(vm *v, int nargs, int nresults, char *error, size_t size);
+
+#endif

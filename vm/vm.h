@@ -1,0 +1,127 @@
+/* vm: one Lua state with the app loaded, and the handlers under way in it.
+ *
+ * Threads: one at a time, whichever; there is no lock inside. Nothing here raises a Lua error to the caller.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vm/request.h"
+
+typedef struct vm vm;
+typedef struct vm_run vm_run; /* one handler under way: its coroutine, its context, its request */
+
+struct lua_State;
+
+/* A Lua chunk of the program's own. */
+typedef struct vm_source {
+    const char *name; /* "tree" */
+    const char *text;
+    const size_t *size;
+} vm_source;
+
+/* A C module of the host's, for require. */
+typedef struct vm_module {
+    const char *name;
+    int (*open)(struct lua_State *L);
+} vm_module;
+
+typedef struct vm_config {
+    bool dev;            /* tracebacks in replies; a context used too late is an error at once */
+    const char *context; /* the context strategy's name */
+    const vm_source *sources;
+    size_t source_count;
+    const vm_module *modules;
+    size_t module_count;
+    void *log_user;
+    void (*log)(void *user, int level, str request_id, str text); /* level: 0 error, 1 warn, 2 info */
+} vm_config;
+
+/* Make a VM without an app. `config` and what it points to must outlive it.
+ * Returns: 0, or -errno with `error` filled. */
+int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size);
+
+/* Close it, with whatever runs in it. NULL is fine. */
+void vm_close(vm *v);
+
+/* Run the app's file, once. Returns: 0, or -EINVAL with `error` naming file and line. */
+int vm_load(vm *v, const char *path, char *error, size_t size);
+
+/* --- what the app defined --- */
+
+typedef enum vm_segment_kind { VM_SEGMENT_LITERAL, VM_SEGMENT_PARAM, VM_SEGMENT_REST } vm_segment_kind;
+
+enum { VM_SEGMENTS_MAX = 65 };
+
+typedef struct vm_segment {
+    vm_segment_kind kind;
+    str name;
+} vm_segment;
+
+/* One route; strings are good as long as the VM. */
+typedef struct vm_route_def {
+    str method;
+    const char *where;
+    bool heavy;
+    size_t segment_count; /* may be more than the array holds */
+    vm_segment segments[VM_SEGMENTS_MAX];
+} vm_route_def;
+
+size_t vm_route_count(const vm *v);
+int vm_route_at(vm *v, size_t i, vm_route_def *ret);
+
+/* All routes in order, as a text: two VMs with the same text give the same index to the same route. */
+const char *vm_signature(const vm *v);
+
+/* Call back for every option of api.config{}; value as text ("true", "8"). */
+void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char *value, const char *where),
+                    void *user);
+
+/* Call back for every file the app was loaded from: its own, and those it required. */
+void vm_files(vm *v, void (*each)(void *user, const char *path), void *user);
+
+/* Run the api.on_start functions that are for each VM, or those that are for the process. The same for
+ * on_stop. Returns: 0, or -EINVAL with `error` filled by the first that failed. */
+int vm_on_start(vm *v, bool each_vm, char *error, size_t size);
+int vm_on_stop(vm *v, bool each_vm, char *error, size_t size);
+
+/* --- requests --- */
+
+typedef enum vm_result { VM_DONE, VM_PARKED } vm_result;
+
+/* A run for a request, from the VM's pool. Returns: NULL when out of memory. */
+vm_run *vm_run_take(vm *v);
+
+/* Where its request is to be filled in, before vm_start. */
+vm_request *vm_run_request(vm_run *run);
+
+/* Run the route's handler until it has replied or waits. VM_DONE: the request's answer is filled in, whatever
+ * happened. */
+vm_result vm_start(vm *v, vm_run *run);
+
+/* Go on with one that waits. */
+vm_result vm_resume(vm *v, vm_run *run);
+
+/* Give up one that waits; its to-be-closed variables are closed. Makes no answer. */
+void vm_cancel(vm *v, vm_run *run);
+
+/* After VM_DONE or vm_cancel: the context ends, the run goes back to the pool. */
+void vm_run_give(vm *v, vm_run *run);
+
+/* --- upkeep --- */
+
+/* Runs taken and not given back. */
+unsigned vm_running(const vm *v);
+
+/* A handler ran out of memory, or the like: close this VM when nothing runs in it, and use another. */
+bool vm_soiled(const vm *v);
+
+/* Bytes allocated by Lua. */
+size_t vm_bytes(const vm *v);
+
+/* The thread has nothing better to do: collect a bit of garbage. */
+void vm_idle(vm *v);
+
+#endif
