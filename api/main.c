@@ -237,47 +237,27 @@ static void print_routes(const ps_server *srv)
         printf("%-*s  %s\n", (int)width, name, where);
 }
 
-static bool is_given(const ps_options *opt, const char *flag)
-{
-    size_t n = 0;
-    return opt->given >> (find_option(flag) - ps_option_list(&n)) & 1;
-}
-
-/* What was given stands; the rest the app may have changed in its api.config{}. */
-static void print_setting(const ps_options *opt, const char *flag, const char *value)
-{
-    printf("%s: %s%s\n", flag, value, is_given(opt, flag) ? "" : ", unless the app says otherwise");
-}
-
-static void print_threads(const ps_options *opt, const char *flag, int n, const char *otherwise)
-{
-    char text[16];
-    snprintf(text, sizeof text, "%d", n);
-    print_setting(opt, flag, n > 0 ? text : otherwise);
-}
-
 static void on_ready(ps_server *srv, void *user)
 {
-    const ps_options *opt = user;
+    const ps_options *opt = ps_server_options(srv);
     const char *address;
+    (void)user;
     print_version();
     for (size_t i = 0; (address = ps_server_address(srv, i)) != NULL; i++)
         printf("listening on %s\n", address);
-    print_threads(opt, "threads", opt->threads, "as many as cores");
-    print_threads(opt, "heavy-threads", opt->heavy_threads, "the larger of 2 and the cores");
-    print_setting(opt, "lane", opt->lane);
-    printf("routes: %zu\n", count_routes(srv));
+    printf("threads: %d with sockets, %d heavy; lane: %s; routes: %zu\n", opt->threads, opt->heavy_threads,
+           opt->lane, count_routes(srv));
     if (strcmp(opt->log_level, "debug") == 0)
         print_routes(srv);
     fflush(stdout);
 }
 
-static int serve(ps_server *srv, arguments *args, ps_error *err)
+static int serve(ps_server *srv, ps_error *err)
 {
     int code = ps_server_listen(srv, NULL, 0, err);
     if (code < 0)
         return code;
-    ps_server_on_ready(srv, on_ready, &args->opt);
+    ps_server_on_ready(srv, on_ready, NULL);
     atomic_store(&running, srv);
     handle(SIGTERM, on_stop_signal);
     handle(SIGINT, on_stop_signal);
@@ -300,7 +280,7 @@ static int run_command(ps_server *srv, arguments *args, ps_error *err)
         printf("%s: no problems, routes: %zu\n", args->app, count_routes(srv));
         return 0;
     default:
-        return serve(srv, args, err);
+        return serve(srv, err);
     }
 }
 

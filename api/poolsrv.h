@@ -78,7 +78,7 @@ PS_API const char *ps_strerror(int code);
     X(INT, max_connections, "max-connections", 10000, "N", "open connections, shared evenly by the workers") \
     X(INT, max_queue, "max-queue", 1024, "N", "requests that may wait for heavy threads; beyond it 503")     \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
-    X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")               \
+    X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")                \
     X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS", "close a connection that is idle as long")       \
     X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
       "answer 503 when a handler has waited as long; 0: never")                                              \
@@ -155,6 +155,10 @@ PS_API const char *ps_server_address(const ps_server *srv, size_t i);
 
 /* The i-th route as "GET /users/:id" and where it is defined; NULL beyond the last. */
 PS_API const char *ps_server_route(const ps_server *srv, size_t i, const char **ret_where);
+
+/* The options as they are in force: after ps_server_load_file with what the app's api.config{} said and with
+ * the numbers of threads. Good until ps_server_free. */
+PS_API const ps_options *ps_server_options(const ps_server *srv);
 
 /* Call back when requests are answered from now on: on the thread of ps_server_run, once. */
 PS_API void ps_server_on_ready(ps_server *srv, void (*ready)(ps_server *srv, void *user), void *user);

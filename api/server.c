@@ -246,6 +246,11 @@ const char *ps_server_route(const ps_server *srv, size_t i, const char **ret_whe
     return srv->route_names[i];
 }
 
+const ps_options *ps_server_options(const ps_server *srv)
+{
+    return srv ? &srv->opt : NULL;
+}
+
 /* --- listen --- */
 
 static int bind_main(ps_server *srv, const char *host, int port, char *error)

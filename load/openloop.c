@@ -38,7 +38,7 @@
 #define SHOWN_MAX       300 /* bytes of a wrong reply that are printed */
 
 typedef struct options {
-    const char *url, *path, *method, *body, *expect, *expect_exactly;
+    const char *path, *method, *body, *expect, *expect_exactly;
     char host[80]; /* as the Host header wants it */
     char headers[8192];
     struct sockaddr_storage address;
@@ -468,7 +468,6 @@ static void parse_url(options *opt, const char *url)
     char host[64];
     unsigned port = 80;
     int used = 0;
-    opt->url = url;
     if (sscanf(url, "http://[%63[^]/]]%n", host, &used) < 1 || used == 0) {
         used = 0;
         if (sscanf(url, "http://%63[^:/[]%n", host, &used) < 1)

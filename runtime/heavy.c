@@ -126,10 +126,10 @@ static bool heavy_turn(heavy *h)
     run_due(h);
     if (pool_stage(h->pool) == POOL_FORCED)
         evict_parked(h);
+    exec_refresh(&h->exec);
     HttpTask *t = take(h);
     if (t)
         run(h, t);
-    exec_refresh(&h->exec);
     return t != NULL;
 }
 

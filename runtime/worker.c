@@ -244,7 +244,8 @@ static void sleep_for(worker *w, int timeout_ms)
     if (timeout_ms != 0) {
         exec_idle(&w->exec);
         wake_prepare(&w->exec.wake);
-        if (ring_depth(w->done) || pool_stage(w->pool) == POOL_FORCED)
+        bool stopping = pool_stage(w->pool) != POOL_RUNNING;
+        if (ring_depth(w->done) || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
     exec_sleep(&w->exec, timeout_ms);
@@ -273,13 +274,13 @@ static void turn(worker *w, int max_sleep_ms)
     adopt_done(w);
     run_due(w);
     http_run(w->http);
+    exec_refresh(&w->exec);
     if (run_home(w))
         http_run(w->http);
     if (http_take_room_made(w->http))
         http_run(w->http);
     free_dropped(w);
     publish(w);
-    exec_refresh(&w->exec);
     atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);
 }
 

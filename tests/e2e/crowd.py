@@ -29,11 +29,11 @@ def crowd(server, n):
 @contextmanager
 def standstill(server):
     """The server's process is stopped meanwhile: what is sent here reaches it all at once."""
-    server.signal(signal.SIGSTOP)
+    server.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        server.signal(signal.SIGCONT)
+        server.send_signal(signal.SIGCONT)
 
 
 def settled(server, clients):
