@@ -65,7 +65,7 @@ static void finish(heavy *h, HttpTask *t)
         h->unsignalled = owner;
         h->unsignalled_ns = h->exec.now_ns;
     }
-    worker_push_done(owner, t);
+    worker_push_done(owner, h->index, t);
 }
 
 /* Nobody whose task is finished shall wait for a handler that may take long. */

@@ -24,7 +24,7 @@ typedef struct peer {
     struct MHD_Connection *connection;
     int fd;
     bool linger; /* the client may still be sending when we close */
-    bool busy;   /* a request has begun and has not ended */
+    bool busy;   /* a whole request, or one refused early, awaits the end of its reply */
     char ip[INET6_ADDRSTRLEN];
 } peer;
 
@@ -176,7 +176,7 @@ static enum MHD_Result send_early(http *h, HttpTask *t, int status, const char *
 {
     peer *p = peer_of(t->connection);
     if (p)
-        p->linger = true;
+        p->linger = p->busy = true;
     t->close = true;
     canned_error(t, status, message);
     task_move(t, TASK_DONE);
@@ -200,8 +200,6 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     t->method_id = method_from(t->method);
     peer *p = peer_of(t->connection);
     t->ip = p && p->ip[0] ? p->ip : NULL;
-    if (p)
-        p->busy = true;
     int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
     if (seen < 0 || (uint32_t)seen != t->header_count)
         return MHD_NO;
@@ -254,6 +252,9 @@ static enum MHD_Result last_call(http *h, HttpTask *t)
 {
     if (t->status == 413)
         return send_early(h, t, 413, "The request's body is larger than the server takes");
+    peer *p = peer_of(t->connection);
+    if (p)
+        p->busy = true;
     h->events->ready(h->owner, t);
     return t->state == TASK_DONE ? send_reply(h, t) : MHD_YES;
 }
@@ -452,6 +453,21 @@ void http_quiesce(http *h)
     if (fd != MHD_INVALID_SOCKET)
         close(fd);
     h->config.listen_fd = -1;
+}
+
+static bool is_at_end(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* The daemon polls for edges, and after a read that left room in its buffer it waits for the next one. A
+ * close that came before that read has no edge of its own. */
+void http_close_gone(http *h)
+{
+    for (peer *p = h->open.next; p != &h->open; p = p->next)
+        if (!p->busy && is_at_end(p->fd))
+            shutdown(p->fd, SHUT_RDWR);
 }
 
 void http_close_idle(http *h)

@@ -83,6 +83,10 @@ void http_close_after_replies(http *h);
 /* Accept no more. The listening descriptor stays open. */
 void http_quiesce(http *h);
 
+/* End the connections whose client has closed without the daemon noticing. Costs a system call for each that
+ * is open and idle: call it now and then, outside of http_run. */
+void http_close_gone(http *h);
+
 /* End every connection that no request is being answered on. For the end of a drain. */
 void http_close_idle(http *h);
 

@@ -3,9 +3,10 @@
  * Workers own sockets (runtime/worker), heavy workers own none (runtime/heavy). Tasks go
  *     connection -> home ring of its worker -> handler, on the same thread            the light lane
  *     ... -> shared ring of its worker -> a heavy worker -> done ring of its worker     the heavy lane
- * The shared ring of a worker has one producer and every heavy worker as a consumer; the done ring the other
- * way round. No ring is smaller than the connection limit, so a push of a task that has a connection cannot
- * fail. */
+ * The shared ring of a worker has one producer and every heavy worker as a consumer. Of done rings there is
+ * one for each pair of worker and heavy worker: with one producer each, nobody ever waits for a producer that
+ * was preempted (see ring.c). No ring is smaller than its worker's connection limit, so a push of a task that
+ * has a connection cannot fail. */
 #ifndef RUNTIME_POOL_H
 #define RUNTIME_POOL_H
 

@@ -78,7 +78,7 @@ typedef struct HttpTask {
     buf request_body;
     uint64_t body_declared;       /* Content-Length, or 0 */
     const route *route;           /* NULL when none fits */
-    struct lane *lane; /* the route's */
+    struct lane *lane;            /* the route's */
     void *app;                    /* what the route belongs to: a generation of the app */
     str params[ROUTE_MAX_PARAMS]; /* raw values, in the order of route->params */
 

@@ -13,6 +13,7 @@
 enum {
     TURNS_WITHOUT_LOOP = 32, /* a busy worker looks at its loop, for timers and lingering closes, as often */
     AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
+    GONE_SLEEP_MS = 1000,    /* how long a connection that is closed already may be held */
     DRAIN_SLEEP_MS = 20,
     DRAIN_QUIET_NS = 200000000 /* how long an idle connection may still send a request while draining */
 };
@@ -27,7 +28,7 @@ struct worker {
     slab *tasks;
     ring *home;        /* [owner] both ends */
     ring *shared;      /* [owner] pushes, [any heavy worker] pops */
-    ring *done;        /* [any heavy worker] pushes, [owner] pops */
+    ring **done;       /* one a heavy worker: it pushes, [owner] pops */
     HttpTask **outbox; /* suspended in this turn, to be published */
     size_t outbox_count;
     HttpTask **dropped; /* cancelled while their coroutine waits here */
@@ -36,6 +37,7 @@ struct worker {
     size_t busy;     /* tasks between QUEUED and the end */
     unsigned turns_without_loop;
     uint64_t active_ns; /* when a request or connection last moved; for the drain */
+    uint64_t gone_ns;   /* when http_close_gone was called last */
     lingering lingering;
     atomic_uint connections; /* [owner writes] for metrics */
 };
@@ -171,8 +173,17 @@ static void release(worker *w, HttpTask *t)
 static void adopt_done(worker *w)
 {
     HttpTask *t;
-    while ((t = ring_pop_many(w->done)))
-        release(w, t);
+    for (unsigned i = 0; i < w->pool->config.heavies; i++)
+        while ((t = ring_pop(w->done[i])))
+            release(w, t);
+}
+
+static size_t done_depth(const worker *w)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < w->pool->config.heavies; i++)
+        n += ring_depth(w->done[i]);
+    return n;
 }
 
 static void run_due(worker *w)
@@ -245,7 +256,7 @@ static void sleep_for(worker *w, int timeout_ms)
         exec_idle(&w->exec);
         wake_prepare(&w->exec.wake);
         bool stopping = pool_stage(w->pool) != POOL_RUNNING;
-        if (ring_depth(w->done) || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
+        if (done_depth(w) || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
     exec_sleep(&w->exec, timeout_ms);
@@ -263,14 +274,25 @@ static void rest(worker *w, int max_ms)
     w->turns_without_loop = 0;
     if (http_at_limit(w->http) && (timeout < 0 || timeout > AT_LIMIT_SLEEP_MS))
         timeout = AT_LIMIT_SLEEP_MS;
+    if (http_connections(w->http) && (timeout < 0 || timeout > GONE_SLEEP_MS))
+        timeout = GONE_SLEEP_MS;
     if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
         timeout = max_ms;
     sleep_for(w, timeout);
 }
 
+static void close_gone(worker *w)
+{
+    if (w->exec.now_ns - w->gone_ns < (uint64_t)GONE_SLEEP_MS * 1000000u)
+        return;
+    w->gone_ns = w->exec.now_ns;
+    http_close_gone(w->http);
+}
+
 static void turn(worker *w, int max_sleep_ms)
 {
     rest(w, max_sleep_ms);
+    close_gone(w);
     adopt_done(w);
     run_due(w);
     http_run(w->http);
@@ -366,7 +388,10 @@ static int make_rings(worker *w, size_t capacity)
 {
     w->home = ring_new(capacity);
     w->shared = ring_new(capacity);
-    w->done = ring_new(capacity);
+    w->done = calloc(w->pool->config.heavies + 1, sizeof(ring *));
+    for (unsigned i = 0; w->done && i < w->pool->config.heavies; i++)
+        if (!(w->done[i] = ring_new(capacity)))
+            return -ENOMEM;
     w->outbox = calloc(w->capacity, sizeof(HttpTask *));
     w->dropped = calloc(w->capacity, sizeof(HttpTask *));
     w->tasks = slab_new(sizeof(HttpTask), TASK_KEPT_BYTES, task_fini);
@@ -390,7 +415,7 @@ int worker_new(pool *p, unsigned index, worker **ret_worker)
     config.listen_fd = p->config.listen_fds[index];
     config.max_connections = (p->config.max_connections + p->config.workers - 1) / p->config.workers;
     w->capacity = config.max_connections;
-    err = make_rings(w, p->config.max_connections);
+    err = make_rings(w, w->capacity);
     if (err == 0)
         err = http_new(&config, &events, w, &w->http);
     if (err == 0)
@@ -422,7 +447,9 @@ void worker_free(worker *w)
     slab_free(w->tasks);
     ring_free(w->home);
     ring_free(w->shared);
-    ring_free(w->done);
+    for (unsigned i = 0; w->done && i < w->pool->config.heavies; i++)
+        ring_free(w->done[i]);
+    free(w->done);
     free(w->outbox);
     free(w->dropped);
     free(w);
@@ -433,9 +460,9 @@ ring *worker_shared_ring(worker *w)
     return w->shared;
 }
 
-void worker_push_done(worker *w, HttpTask *t)
+void worker_push_done(worker *w, unsigned heavy_index, HttpTask *t)
 {
-    int err = ring_push_many(w->done, t);
+    int err = ring_push(w->done[heavy_index], t);
     assert(err == 0 && "a done ring holds every connection's task");
     (void)err;
 }
@@ -447,6 +474,6 @@ void worker_signal(worker *w)
 
 pool_depths worker_depths(const worker *w)
 {
-    return (pool_depths){ring_depth(w->home), ring_depth(w->shared), ring_depth(w->done),
+    return (pool_depths){ring_depth(w->home), ring_depth(w->shared), done_depth(w),
                          atomic_load_explicit(&w->connections, memory_order_relaxed)};
 }

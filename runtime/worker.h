@@ -20,8 +20,9 @@ void worker_turn(worker *w);
 /* Where heavy workers take this worker's tasks from. Thread: any heavy worker. */
 ring *worker_shared_ring(worker *w);
 
-/* Give a finished task back; worker_signal after the last of a batch. Thread: any heavy worker. */
-void worker_push_done(worker *w, HttpTask *t);
+/* Give a finished task back; worker_signal after the last of a batch. Thread: the heavy worker of that
+ * number; worker_signal any. */
+void worker_push_done(worker *w, unsigned heavy_index, HttpTask *t);
 void worker_signal(worker *w);
 
 /* Thread: any. */

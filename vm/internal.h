@@ -29,6 +29,7 @@ struct vm {
     lua_State *L;
     vm_config config;
     size_t bytes;
+    size_t idle_bytes; /* `bytes` after the last idle step, or less */
     bool soiled;
     bool closing;
     vm_run *running; /* whose handler runs right now */

@@ -496,6 +496,7 @@ void reply_from_values(lua_State *L, int first, int n, vm_request *r)
     case LUA_TTABLE:
     case LUA_TBOOLEAN:
     case LUA_TNUMBER:
+    case LUA_TLIGHTUSERDATA: /* json.null, json.empty_array */
         encode(L, first, r);
         return;
     default:
@@ -505,7 +506,35 @@ void reply_from_values(lua_State *L, int first, int n, vm_request *r)
 
 /* --- for hooks.lua --- */
 
-/* reply(...): what a handler returned, as a reply object. */
+/* Push a list of headers that is equal to the one at the top, in its place. */
+static void copy_list(lua_State *L)
+{
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    lua_createtable(L, (int)n, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, -2, i);
+        lua_rawseti(L, -2, i);
+    }
+    lua_remove(L, -2);
+}
+
+/* Hooks get a reply of their own to change: the app may have kept the other for further requests. */
+static void push_copy(lua_State *L, int index)
+{
+    const reply *from = lua_touserdata(L, index);
+    push_new(L, from->kind, from->status);
+    lua_getiuservalue(L, index, VALUE);
+    lua_setiuservalue(L, -2, VALUE);
+    if (lua_getiuservalue(L, index, HEADERS) == LUA_TTABLE)
+        copy_list(L);
+    lua_setiuservalue(L, -2, HEADERS);
+    if (from->kind == REPLY_ERROR) {
+        lua_getiuservalue(L, index, FIELDS);
+        lua_setiuservalue(L, -2, FIELDS);
+    }
+}
+
+/* reply(...): what a handler returned, as a reply object that nobody else has. */
 static int on_reply(lua_State *L)
 {
     int n = lua_gettop(L);
@@ -514,9 +543,9 @@ static int on_reply(lua_State *L)
         return 1;
     }
     if (reply_is(L, 1)) {
-        reply *r = lua_touserdata(L, 1);
+        push_copy(L, 1);
+        reply *r = lua_touserdata(L, -1);
         r->status = status_of_values(L, 1, n, r->status);
-        lua_settop(L, 1);
         return 1;
     }
     switch (lua_type(L, 1)) {
@@ -525,6 +554,7 @@ static int on_reply(lua_State *L)
     case LUA_TTABLE:
     case LUA_TBOOLEAN:
     case LUA_TNUMBER:
+    case LUA_TLIGHTUSERDATA:
         return make(L, REPLY_JSON);
     default:
         return refuse_type(L, 1);

@@ -11,6 +11,8 @@
 #include "vm/json.h"
 #include "vm/reply.h"
 
+enum { IDLE_GARBAGE_BYTES = 32768 };
+
 const char vm_park_mark = 0;
 
 static void *allocate(void *user, void *p, size_t old, size_t size)
@@ -99,12 +101,40 @@ void vm_close(vm *v)
     free(v);
 }
 
+/* The innermost level that runs code of the app, or -1. Our own chunks tell its author nothing. */
+static int app_level(lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "S", &ar);
+        if (strcmp(ar.what, "C") != 0 && strncmp(ar.source, "=poolsrv/", 9) != 0)
+            return level;
+    }
+    return -1;
+}
+
+/* A trace of one function says no more than the message, which has its file and line. */
+static bool is_short(const char *trace)
+{
+    int lines = 0;
+    for (const char *p = trace; (p = strchr(p, '\n')); p++)
+        lines++;
+    return lines <= 2;
+}
+
+/* A file that cannot be read or compiled has no traceback. */
 static int add_traceback(lua_State *L)
 {
-    const char *text = lua_tostring(L, 1);
-    if (!text)
-        text = luaL_tolstring(L, 1, NULL);
-    luaL_traceback(L, L, text, 1);
+    int level = app_level(L);
+    lua_settop(L, 1);
+    const char *text = luaL_tolstring(L, 1, NULL);
+    if (level < 0)
+        return 1;
+    luaL_traceback(L, L, NULL, level);
+    if (is_short(lua_tostring(L, -1)))
+        lua_pop(L, 1);
+    else
+        lua_pushfstring(L, "%s\n%s", text, lua_tostring(L, -1));
     return 1;
 }
 
@@ -148,5 +178,11 @@ size_t vm_bytes(const vm *v)
 
 void vm_idle(vm *v)
 {
+    /* A step costs as much as several requests: not for nothing. */
+    if (v->bytes < v->idle_bytes)
+        v->idle_bytes = v->bytes;
+    if (v->bytes - v->idle_bytes < IDLE_GARBAGE_BYTES)
+        return;
     lua_gc(v->L, LUA_GCSTEP, 0);
+    v->idle_bytes = v->bytes;
 }

@@ -3,7 +3,8 @@
 -- The chunk returns compose and, second, the metatable of what is raised for an error that no hook answered.
 -- compose(fn, before, after, on_error, helpers) -> function(ctx), which returns what a handler may return.
 --   before    functions, outermost first; after, on_error: innermost first. They are not to change later.
---   helpers   reply(...): a handler's return values as a reply object; is_reply(value); log(message).
+--   helpers   reply(...): a handler's return values as a reply object that nobody else has; is_reply(value);
+--             log(message).
 --
 -- The order of a request:
 --   1. before(ctx), outermost first. The first that returns something (`nil, status` is something) ends it:
@@ -104,8 +105,10 @@ local function compose_all(fn, before, after, on_error, helpers)
 
     local function ask(hook, ctx, failure)
         local ok, reply = xpcall(call_on_error, caught, hook, ctx, failure)
-        if ok or is_reply(reply) then
+        if ok then
             return reply
+        elseif is_reply(reply) then
+            return to_reply(reply)
         end
         log("on_error hook failed: " .. failure_of(reply).traceback)
     end
@@ -121,8 +124,10 @@ local function compose_all(fn, before, after, on_error, helpers)
     end
 
     local function settled(ctx, ok, value)
-        if ok or is_reply(value) then
+        if ok then
             return value
+        elseif is_reply(value) then
+            return to_reply(value)
         end
         return recover(ctx, failure_of(value))
     end

@@ -19,9 +19,9 @@ def write_files(folder, files):
 
 @pytest.fixture
 def serve(tmp_path):
-    """serve(app, *options, env=, files=): start a server with an app's text, or with the file at a Path.
+    """serve(app, *options, files=, ...): start a server with an app's text, or with the file at a Path.
 
-    At the end of the test it is stopped, and has to have ended well; a test that means it to end otherwise
+    `files` are written beside it, name -> text; the rest is for poolsrv.Server. At the end of the test it is stopped, and has to have ended well; a test that means it to end otherwise
     says so in server.expected_code."""
     servers = []
 

@@ -223,7 +223,7 @@ class Server:
             options += ["--port", "0"]
         self.app = Path(app)
         self.expected_code = 0
-        self.process = subprocess.Popen([PROGRAM, *options, str(app)], env=environment(env), cwd=cwd,
+        self.process = subprocess.Popen([*under, PROGRAM, *options, str(app)], env=environment(env), cwd=cwd,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
         self.out = Output(self.process.stdout)
         self.log = Output(self.process.stderr)
