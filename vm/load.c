@@ -234,6 +234,7 @@ int vm_load(vm *v, const char *path, char *error, size_t size)
     if (err)
         buf_fini(&text);
     v->signature = text.p;
+    lua_gc(v->L, LUA_GCCOLLECT); /* what only the loading needed */
     return err;
 }
 

@@ -217,7 +217,7 @@ class Output:
 class Server:
     """poolsrv with an app, listening on a port of its own choice (or on what the options say)."""
 
-    def __init__(self, app, *options, env=None, cwd=None, **popen):
+    def __init__(self, app, *options, env=None, cwd=None, under=(), **popen):
         options = [str(option) for option in options]
         if not {"--port", "--unix"} & set(options) and "LISTEN_FDS" not in (env or {}):
             options += ["--port", "0"]

@@ -1,0 +1,183 @@
+#include "runtime/judge.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEADERS_MAX = 8 };
+
+/* Judge a head written as "Name: value\n" lines; all that stands behind the first ": " is the value. */
+static judgement judge(const char *head, const char *version)
+{
+    task_header headers[HEADERS_MAX];
+    uint32_t n = 0;
+    while (*head) {
+        const char *end = strchr(head, '\n');
+        const char *colon = strstr(head, ": ");
+        ck_assert_ptr_nonnull(end);
+        ck_assert(colon && colon < end);
+        headers[n++] = (task_header){head, colon + 2, (uint32_t)(colon - head), (uint32_t)(end - colon - 2)};
+        head = end + 1;
+    }
+    return judge_head(headers, n, version);
+}
+
+static judgement judge_11(const char *head)
+{
+    return judge(head, "HTTP/1.1");
+}
+
+static const char *const good[] = {
+    "Host: a\n",
+    "host: a\n",
+    "Host: \n",
+    "Host: a\nContent-Length: 0\n",
+    "Host: a\nContent-Length: 5\n",
+    "Host: a\ncontent-length: 999999999999999999\n",
+    "Host: a\nTransfer-Encoding: chunked\n",
+    "Host: a\ntransfer-encoding: Chunked\n",
+    "Host: a\nX: tab\tinside\n",
+    "Host: a\nX: caf\xc3\xa9 \xff\n",
+    "Host: a\nX: \n",
+    "Host: a\nX: 1\nX: 2\n",
+    "Host: a\n!#$%&'*+-.^_`|~09azAZ: all that a token may hold\n",
+};
+
+START_TEST(good_head_is_accepted)
+{
+    ck_assert_int_eq(judge_11(good[_i]).status, 0);
+}
+END_TEST
+
+static const char *const bad[] = {
+    "X: no host\n",
+    "Host: a\nHost: b\n",
+    "Host: a\nhost: a\n",
+    "Host: a\nContent-Length: 5\nContent-Length: 6\n",
+    "Host: a\nContent-Length: 5\ncontent-length: 5\n",
+    "Host: a\nContent-Length: \n",
+    "Host: a\nContent-Length: -1\n",
+    "Host: a\nContent-Length: +1\n",
+    "Host: a\nContent-Length: 5, 5\n",
+    "Host: a\nContent-Length: 0x10\n",
+    "Host: a\nContent-Length: 1e3\n",
+    "Host: a\nContent-Length: 5 \n",
+    "Host: a\nContent-Length: 18446744073709551617\n",
+    "Host: a\nContent-Length: 5\nTransfer-Encoding: chunked\n",
+    "Host: a\nTransfer-Encoding: chunked\nContent-Length: 5\n",
+    "Host: a\nTransfer-Encoding: chunked\nTransfer-Encoding: chunked\n",
+    "Host: a\nTransfer-Encoding: gzip, chunked\n",
+    "Host: a\nTransfer-Encoding: chunked, identity\n",
+    "Host: a\nTransfer-Encoding: identity\n",
+    "Host: a\nTransfer-Encoding: xchunked\n",
+    "Host: a\nTransfer-Encoding: \n",
+    "Host: a\nTransfer-Encoding: chunked \n",
+    "Host: a\nContent-Length : 5\n",
+    "Host: a\nTransfer-Encoding : chunked\n",
+    "Host: a\n: empty name\n",
+    "Host: a\nna me: x\n",
+    "Host: a\nname\t: x\n",
+    "Host: a\nna(me: x\n",
+    "Host: a\nn\xc3\xa4me: x\n",
+    "Host: a\nna\x01me: x\n",
+    "Host: a\nX: bell\x07\n",
+    "Host: a\nX: delete\x7f\n",
+    "Host: a\nX: return\rSet-Cookie: a=b\n",
+};
+
+START_TEST(bad_head_is_refused_with_a_reason)
+{
+    judgement j = judge_11(bad[_i]);
+    ck_assert_int_eq(j.status, 400);
+    ck_assert_ptr_nonnull(j.reason);
+    /* It goes into a JSON string as it is. */
+    ck_assert_ptr_null(strpbrk(j.reason, "\"\\\n"));
+}
+END_TEST
+
+START_TEST(nul_inside_a_name_or_value_is_refused)
+{
+    task_header name[] = {{"Host", "a", 4, 1}, {"X\0Y", "v", 3, 1}};
+    task_header value[] = {{"Host", "a", 4, 1}, {"X", "v\0w", 1, 3}};
+    task_header newline[] = {{"Host", "a", 4, 1}, {"X", "v\nw", 1, 3}};
+    ck_assert_int_eq(judge_head(name, 2, "HTTP/1.1").status, 400);
+    ck_assert_int_eq(judge_head(value, 2, "HTTP/1.1").status, 400);
+    ck_assert_int_eq(judge_head(newline, 2, "HTTP/1.1").status, 400);
+}
+END_TEST
+
+START_TEST(content_length_is_read)
+{
+    judgement j = judge_11("Host: a\nContent-Length: 999999999999999999\n");
+    ck_assert(j.has_length && !j.chunked);
+    ck_assert_uint_eq(j.length, 999999999999999999u);
+    j = judge_11("Host: a\nContent-Length: 0042\n");
+    ck_assert_uint_eq(j.length, 42);
+}
+END_TEST
+
+START_TEST(chunked_body_is_seen)
+{
+    judgement j = judge_11("Host: a\nTransfer-Encoding: chunked\n");
+    ck_assert(j.chunked && !j.has_length);
+}
+END_TEST
+
+START_TEST(head_without_a_body_has_neither)
+{
+    judgement j = judge_11("Host: a\n");
+    ck_assert(!j.chunked && !j.has_length && j.length == 0);
+}
+END_TEST
+
+START_TEST(http_1_0_needs_no_host)
+{
+    ck_assert_int_eq(judge("", "HTTP/1.0").status, 0);
+    ck_assert_int_eq(judge("Host: a\n", "HTTP/1.0").status, 0);
+    ck_assert_int_eq(judge("Host: a\nHost: a\n", "HTTP/1.0").status, 400);
+}
+END_TEST
+
+START_TEST(http_1_0_has_no_chunked_body)
+{
+    ck_assert_int_eq(judge("Transfer-Encoding: chunked\n", "HTTP/1.0").status, 400);
+    ck_assert_int_eq(judge("Content-Length: 5\n", "HTTP/1.0").status, 0);
+}
+END_TEST
+
+static const char *const versions[] = {"",         "HTTP/0.9",  "HTTP/1.2", "HTTP/2.0",
+                                       "http/1.1", "HTTP/1.1 ", "HTTP/1"};
+
+START_TEST(other_versions_are_505)
+{
+    ck_assert_int_eq(judge("Host: a\n", versions[_i]).status, 505);
+}
+END_TEST
+
+#define COUNT(array) (int)(sizeof(array) / sizeof(array[0]))
+
+static Suite *judge_suite(void)
+{
+    Suite *s = suite_create("judge");
+    TCase *tc = tcase_create("judge");
+    tcase_add_loop_test(tc, good_head_is_accepted, 0, COUNT(good));
+    tcase_add_loop_test(tc, bad_head_is_refused_with_a_reason, 0, COUNT(bad));
+    tcase_add_test(tc, nul_inside_a_name_or_value_is_refused);
+    tcase_add_test(tc, content_length_is_read);
+    tcase_add_test(tc, chunked_body_is_seen);
+    tcase_add_test(tc, head_without_a_body_has_neither);
+    tcase_add_test(tc, http_1_0_needs_no_host);
+    tcase_add_test(tc, http_1_0_has_no_chunked_body);
+    tcase_add_loop_test(tc, other_versions_are_505, 0, COUNT(versions));
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void)
+{
+    SRunner *sr = srunner_create(judge_suite());
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
