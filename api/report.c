@@ -7,16 +7,16 @@
 #include "runtime/exposition.h"
 #include "vm/ctx.h"
 
-static int add_counts(const ps_server *srv, buf *out)
+static int add_counts(const app *newest, buf *out)
 {
     size_t n = 0;
-    for (const app *a = srv->apps; a; a = a->older)
+    for (const app *a = newest; a; a = a->older)
         n++;
     metrics_group *groups = calloc(n, sizeof(*groups));
     if (!groups)
         return -ENOMEM;
     n = 0;
-    for (const app *a = srv->apps; a; a = a->older)
+    for (const app *a = newest; a; a = a->older)
         groups[n++] = (metrics_group){(const metrics *const *)a->counts, a->counts_n, a->routes};
     int err = metrics_render_groups(out, groups, n, ctx_field_names, CTX_FIELD_COUNT);
     free(groups);
@@ -67,7 +67,7 @@ static int add_lanes(const app *a, buf *out)
 int report_metrics(ps_server *srv, buf *out)
 {
     const app *a = atomic_load_explicit(&srv->vms.current, memory_order_acquire);
-    int err = add_counts(srv, out);
+    int err = add_counts(a, out);
     if (err == 0)
         err = add_depths(srv, out);
     if (err == 0)

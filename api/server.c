@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "api/limits.h"
+#include "api/descriptors.h"
 #include "api/lua_sources.h"
 #include "api/notify.h"
 #include "api/options.h"
@@ -178,6 +178,22 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
     return 0;
 }
 
+/* The VM was made before api.config{} could say how: make it again if that matters. */
+static int remake_first(ps_server *srv, ps_error *err)
+{
+    char error[ERROR_BYTES] = "";
+    vm_config *c = &srv->vms.config;
+    if (c->dev == (srv->opt.dev != 0) && strcmp(c->context, srv->opt.context) == 0)
+        return 0;
+    c->dev = srv->opt.dev;
+    c->context = srv->opt.context;
+    vm_close(srv->first);
+    srv->first = NULL;
+    if (vms_load(&srv->vms, &srv->first, error, sizeof(error)) < 0)
+        return error_set(err, PS_EAPP, "%s", error);
+    return 0;
+}
+
 /* The log was made before api.config{} could say how it should look. */
 static int remake_log(ps_server *srv, ps_error *err)
 {
@@ -227,6 +243,8 @@ int ps_server_load_file(ps_server *srv, const char *path, ps_error *err)
         return reader.result;
     settle_threads(&srv->opt);
     bad = remake_log(srv, err);
+    if (bad == 0)
+        bad = remake_first(srv, err);
     if (bad == 0)
         bad = build_routes(srv, err);
     if (bad == 0)
@@ -365,7 +383,7 @@ static int make_pool(ps_server *srv, char *error)
     unsigned long have, need;
     const ps_options *o = &srv->opt;
     unsigned threads = (unsigned)(o->threads + o->heavy_threads);
-    unsigned room = limits_make_room((unsigned)o->max_connections, threads, &have, &need);
+    unsigned room = descriptors_make_room((unsigned)o->max_connections, threads, &have, &need);
     if (!room) {
         snprintf(error, ERROR_BYTES,
                  "too few descriptors: %lu are allowed, %lu are needed; raise the limit (ulimit -n) or ask "

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "queue/ring.h"
@@ -190,6 +191,70 @@ START_TEST(no_wake_up_is_lost_between_two_that_wake_each_other)
 }
 END_TEST
 
+/* The claim itself, without any sleep: of a sleeper that prepares and looks, and a publisher that publishes
+ * and signals at the same moment, at least one sees the other. A pair of spinning threads meets before each
+ * try; then each waits a little, by turns, so that the two fall on one another in every way. */
+enum { TRIES = 300000, SKEW = 61, SPINS = 10000 };
+
+typedef struct duel {
+    wake wake;
+    atomic_int published; /* [any] the try that was published last */
+    atomic_int here[2];   /* [any] how often each side came to the meeting */
+    bool signalled[TRIES + 1];
+} duel;
+
+static void meet(duel *d, int me, int times)
+{
+    atomic_store(&d->here[me], times);
+    for (int spins = 0; atomic_load(&d->here[!me]) < times; spins++)
+        if (spins > SPINS)
+            sched_yield();
+}
+
+static void linger(int n)
+{
+    for (volatile int i = 0; i < n; i++)
+        ;
+}
+
+static void *challenge(void *arg)
+{
+    duel *d = arg;
+    for (int try = 1; try <= TRIES; try++) {
+        meet(d, 1, 2 * try - 1);
+        linger(try % SKEW);
+        atomic_store_explicit(&d->published, try, memory_order_relaxed);
+        d->signalled[try] = wake_signal(&d->wake);
+        meet(d, 1, 2 * try);
+    }
+    return NULL;
+}
+
+START_TEST(sleeper_or_publisher_sees_the_other)
+{
+    duel *d = calloc(1, sizeof(*d));
+    pthread_t thread;
+    int neither = 0;
+    ck_assert_int_eq(wake_init(&d->wake), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, challenge, d), 0);
+    for (int try = 1; try <= TRIES; try++) {
+        meet(d, 0, 2 * try - 1);
+        linger(SKEW / 2);
+        wake_prepare(&d->wake);
+        bool seen = atomic_load_explicit(&d->published, memory_order_relaxed) == try;
+        meet(d, 0, 2 * try);
+        neither += !seen && !d->signalled[try];
+        wake_cancel(&d->wake);
+        if (d->signalled[try])
+            wake_clear(&d->wake);
+    }
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(neither, 0);
+    wake_fini(&d->wake);
+    free(d);
+}
+END_TEST
+
 enum { ITEMS = 200000 };
 
 /* A publisher that never waits for the sleeper, so that its signals fall on every step of going to sleep. */
@@ -259,6 +324,7 @@ static Suite *wake_suite(void)
     suite_add_tcase(s, tc);
     tc = tcase_create("two threads");
     tcase_set_timeout(tc, STRESS_TIMEOUT_S);
+    tcase_add_test(tc, sleeper_or_publisher_sees_the_other);
     tcase_add_test(tc, no_wake_up_is_lost_between_two_that_wake_each_other);
     tcase_add_test(tc, no_wake_up_is_lost_to_a_publisher_that_runs_ahead);
     suite_add_tcase(s, tc);

@@ -97,3 +97,15 @@ void audit_end(lua_State *L, vm_run *run)
     if (lua_pcall(L, 1, 0, 0) != LUA_OK)
         lua_pop(L, 1); /* short of memory: not watched */
 }
+
+void audit_collect(lua_State *L, vm_run *run)
+{
+    vm *v = run->vm;
+    if ((v->audits[run->request.route].requests - 1) % AUDIT_COLLECT_EVERY != 0 ||
+        v->bytes > AUDIT_COLLECT_BYTES)
+        return;
+    /* Each collection lets the canary die and look; what had a finalizer needs a second one, and CYCLES say
+     * so. */
+    for (int i = 0; i < CYCLES; i++)
+        lua_gc(L, LUA_GCCOLLECT);
+}

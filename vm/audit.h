@@ -6,9 +6,14 @@
  * weakly. If it is still there after two full collections somebody holds it: the log names the route, and its
  * contexts are not recycled any more in this VM.
  *
+ * While the VM is small (AUDIT_COLLECT_BYTES) a route's first audit, and every 16th after it, collects at
+ * once: that finds a handler that keeps only its latest context, which would let go of the watched one at the
+ * next request.
+ *
  * The window that remains: until the audit has found such a route, a late use of a kept context can read
- * another request's fields; and a handler that keeps its context only on rare paths is found only when an
- * audited request takes one. Threads: whoever holds the VM. */
+ * another request's fields; a handler that keeps its context only on rare paths is found only when an audited
+ * request takes one; and in a large VM one that keeps only the latest is not found. Threads: whoever holds
+ * the VM. */
 #ifndef VM_AUDIT_H
 #define VM_AUDIT_H
 
@@ -17,7 +22,7 @@
 
 #include "vm/vm.h"
 
-enum { AUDIT_EVERY = 1024 };
+enum { AUDIT_EVERY = 1024, AUDIT_COLLECT_EVERY = 16 * AUDIT_EVERY, AUDIT_COLLECT_BYTES = 2 << 20 };
 
 /* Stack: [-0, +0, m] */
 void audit_install(lua_State *L);
@@ -26,7 +31,10 @@ void audit_install(lua_State *L);
  * not recycled. */
 bool audit_begin(vm *v, unsigned route, bool *once);
 
-/* An audited request has ended, its context is poisoned: watch it. Raises nothing. */
+/* An audited request has ended, its context is poisoned and in the registry: watch it. Raises nothing. */
 void audit_end(lua_State *L, vm_run *run);
+
+/* The context has left the registry: collect at once, if it is time for that. Raises nothing. */
+void audit_collect(lua_State *L, vm_run *run);
 
 #endif

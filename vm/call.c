@@ -203,6 +203,7 @@ vm_result vm_start(vm *v, vm_run *run)
     vm_request *r = &run->request;
     r->route_name = v->route_names[r->route];
     run->live = true;
+    run->serial = ++v->requests;
     if (!run->co) {
         lua_pushcfunction(v->L, make_coroutine);
         lua_pushlightuserdata(v->L, run);

@@ -119,6 +119,8 @@ static void throw_away(lua_State *L, vm_run *run)
     luaL_unref(L, LUA_REGISTRYINDEX, run->ctx.ref);
     run->ctx.ref = LUA_NOREF;
     run->ctx.table = NULL;
+    if (run->ctx.audited)
+        audit_collect(L, run);
 }
 
 static void end(lua_State *L, vm_run *run)

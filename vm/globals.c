@@ -71,6 +71,35 @@ static int do_text_file(lua_State *L)
     return lua_gettop(L) - 1;
 }
 
+/* The searcher of Lua files as in the manual, but for text only. Upvalue: package. */
+static int search_text_file(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    lua_getfield(L, lua_upvalueindex(1), "searchpath");
+    lua_pushvalue(L, 1);
+    lua_getfield(L, lua_upvalueindex(1), "path");
+    lua_call(L, 2, 2);
+    const char *file = lua_tostring(L, 2);
+    if (!file)
+        return 1; /* where it was looked for */
+    if (luaL_loadfilex(L, file, "t") != LUA_OK)
+        return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
+                          lua_tostring(L, -1));
+    lua_pushvalue(L, 2);
+    return 2;
+}
+
+static void replace_searcher(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchers");
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, search_text_file, 1);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 2);
+}
+
 static void force_text(lua_State *L, const char *name, int place)
 {
     lua_getglobal(L, name);
@@ -102,6 +131,7 @@ void globals_install(lua_State *L)
     lua_register(L, "dofile", do_text_file);
     force_text(L, "load", 3);
     force_text(L, "loadfile", 2);
+    replace_searcher(L);
     lua_getglobal(L, "os");
     lua_pushcfunction(L, on_exit);
     lua_setfield(L, -2, "exit");

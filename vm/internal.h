@@ -20,8 +20,9 @@ struct vm_run {
     vm_run *next;  /* of all */
     lua_State *co; /* NULL until first used, and after one that failed */
     int co_ref;
-    bool live;    /* between vm_start and vm_run_give */
-    bool spawned; /* the handler created coroutines, which may hold the context */
+    uint64_t serial; /* of the request, in this VM, from 1 */
+    bool live;       /* between vm_start and vm_run_give */
+    bool spawned;    /* the handler created coroutines, which may hold the context */
     ctx_slot ctx;
 };
 
@@ -35,6 +36,7 @@ struct vm {
     vm_run *running; /* whose handler runs right now */
     vm_run *runs, *free_runs;
     unsigned taken;
+    uint64_t requests; /* begun */
 
     const ctx_strategy *strategy;
     int contexts_ref; /* registry: context -> run, weak */

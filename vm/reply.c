@@ -15,6 +15,7 @@ enum { VALUE = 1, HEADERS = 2, FIELDS = 3 };
 typedef struct reply {
     int status;
     enum reply_kind kind;
+    uint64_t serial; /* of the request it was made in, or 0 */
 } reply;
 
 static const char JSON_TYPE[] = "application/json";
@@ -37,6 +38,18 @@ static reply *check(lua_State *L, int index)
     return lua_touserdata(L, index);
 }
 
+/* A reply to be changed. One that other requests may return too stays as it is: a cookie put on it would go
+ * to them all. */
+static reply *check_own(lua_State *L, int index)
+{
+    reply *r = check(L, index);
+    const vm_run *run = vm_of(L)->running;
+    if (run && r->serial != run->serial)
+        luaL_error(L, "this reply was not made in this request, and others may return it too: make a new one "
+                      "to change it");
+    return r;
+}
+
 /* --- making --- */
 
 static int check_status(lua_State *L, int index)
@@ -56,8 +69,10 @@ static int opt_status(lua_State *L, int index, int preset)
 static reply *push_new(lua_State *L, enum reply_kind kind, int status)
 {
     reply *r = lua_newuserdatauv(L, sizeof(*r), kind == REPLY_ERROR ? 3 : 2);
+    const vm_run *run = vm_of(L)->running;
     r->kind = kind;
     r->status = status;
+    r->serial = run ? run->serial : 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->reply_mt_ref);
     lua_setmetatable(L, -2);
     return r;
@@ -190,7 +205,7 @@ static lua_Integer place_of(lua_State *L, str name)
 /* reply:header(name, value): replaces; Set-Cookie is added. */
 static int on_header(lua_State *L)
 {
-    check(L, 1);
+    check_own(L, 1);
     str name = check_name(L, 2);
     str value;
     value.p = luaL_checklstring(L, 3, &value.n);
@@ -211,12 +226,11 @@ static int on_header(lua_State *L)
 /* reply:status([n]): sets it and returns the reply, or returns it. */
 static int on_reply_status(lua_State *L)
 {
-    reply *r = check(L, 1);
     if (lua_isnone(L, 2)) {
-        lua_pushinteger(L, r->status);
+        lua_pushinteger(L, check(L, 1)->status);
         return 1;
     }
-    r->status = check_status(L, 2);
+    check_own(L, 1)->status = check_status(L, 2);
     lua_settop(L, 1);
     return 1;
 }
@@ -314,7 +328,7 @@ static int on_cookie(lua_State *L)
     str name, value;
     cookie_options o = {0};
     const char *why = NULL;
-    check(L, 1);
+    check_own(L, 1);
     name.p = luaL_checklstring(L, 2, &name.n);
     value.p = luaL_checklstring(L, 3, &value.n);
     lua_settop(L, 4);

@@ -21,8 +21,9 @@ def write_files(folder, files):
 def serve(tmp_path):
     """serve(app, *options, files=, ...): start a server with an app's text, or with the file at a Path.
 
-    `files` are written beside it, name -> text; the rest is for poolsrv.Server. At the end of the test it is stopped, and has to have ended well; a test that means it to end otherwise
-    says so in server.expected_code."""
+    `files` are written beside it, name -> text; what else there is goes to poolsrv.Server. At the end of the
+    test it is stopped, and has to have ended well; a test that means it to end otherwise says so in
+    server.expected_code."""
     servers = []
 
     def start(app, *options, env=None, files=None, cwd=None, **popen):
@@ -54,7 +55,7 @@ def run_app(tmp_path):
     def run(app, *args, env=None, files=None):
         write_files(tmp_path, files or {})
         (tmp_path / "app.lua").write_text(textwrap.dedent(app))
-        return poolsrv.run(*args, "app.lua", env=env, cwd=tmp_path)
+        return poolsrv.run(*args, "app.lua", env={"POOLSRV_PORT": "0", **(env or {})}, cwd=tmp_path)
 
     return run
 

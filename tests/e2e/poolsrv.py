@@ -218,6 +218,7 @@ class Server:
     """poolsrv with an app, listening on a port of its own choice (or on what the options say)."""
 
     def __init__(self, app, *options, env=None, cwd=None, under=(), **popen):
+        """`under` is a command that ends by running the rest of its arguments, such as a shell's exec."""
         options = [str(option) for option in options]
         if not {"--port", "--unix"} & set(options) and "LISTEN_FDS" not in (env or {}):
             options += ["--port", "0"]

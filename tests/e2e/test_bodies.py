@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from crowd import UNDER_SANITIZER
+from crowd import crowd, rss_bytes, UNDER_SANITIZER
 from poolsrv import message
 
 APP = """
@@ -128,7 +128,6 @@ def test_a_chunked_body_without_end_is_cut_off(serve):
 
 
 def test_a_large_declared_length_takes_no_memory_before_the_bytes_come(serve):
-    from crowd import crowd, rss_bytes
     if UNDER_SANITIZER:
         pytest.skip("skipped: a sanitizer's memory is not the server's")
     server = serve(APP, "--max-body", "100m")

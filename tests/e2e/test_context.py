@@ -28,6 +28,11 @@ def test_ip_is_nil_on_a_unix_socket(serve, tmp_path):
     assert server.get("/").text == "nil"
 
 
+def test_ip_is_the_peers_whatever_headers_say(serve):
+    server = serve("function api.get(ctx) return ctx.ip end")
+    assert server.get("/", {"X-Forwarded-For": "1.2.3.4", "X-Real-IP": "1.2.3.4", "Forwarded": "for=1.2.3.4"}).text == "127.0.0.1"
+
+
 def test_unknown_field_is_nil(serve):
     server = serve("function api.get(ctx) return tostring(ctx.nothing) .. tostring(ctx[1]) .. tostring(ctx.Method) end")
     assert server.get("/").text == "nilnilnil"
@@ -133,6 +138,19 @@ def test_repeated_headers_are_joined(serve):
     assert server.get("/one/cookie", pairs).json()["header"] == "a=1; b=2"
 
 
+def test_no_header_lookup_depends_on_case(serve):
+    """A fault of old: only the spelling that the client had chosen was found."""
+    server = serve("function api.get(ctx) return { ctx:header('X-A'), ctx:header('x-a'), ctx:headers()['X-A'], ctx:headers()['x-a'] } end")
+    for spelling in ("x-a", "X-A", "X-a"):
+        assert server.get("/", {spelling: "v"}).json() == ["v"] * 4
+
+
+def test_no_repeated_header_is_lost(serve):
+    """A fault of old: of a repeated header one was kept."""
+    server = serve("function api.get(ctx) return ctx:header('X-Forwarded-For') end")
+    assert server.get("/", [("X-Forwarded-For", "a"), ("X-Forwarded-For", "b")]).text == "a, b"
+
+
 def test_empty_header_is_an_empty_string(serve):
     assert serve(HEADERS_APP).get("/one/x-a", {"X-A": ""}).json() == {"header": "", "headers": ""}
 
@@ -166,6 +184,16 @@ QUERY_APP = """
 ])
 def test_query_is_decoded_and_the_first_value_counts(serve, query, expected):
     assert serve(QUERY_APP).get("/" + query).json() == expected
+
+
+def test_no_query_value_is_left_undecoded(serve):
+    """A fault of old: ?a=%41+b gave "%41+b"."""
+    assert serve(QUERY_APP).get("/?a=%41+b").json() == {"a": "A b"}
+
+
+def test_no_flag_yields_its_own_name(serve):
+    """A fault of old: ?flag gave "flag"."""
+    assert serve(QUERY_APP).get("/?flag").json() == {"flag": ""}
 
 
 def test_query_all_gives_lists_and_the_order(serve):
@@ -299,6 +327,26 @@ def test_waiting_requests_have_a_context_each(serve):
     finally:
         for client in clients:
             client.close()
+
+
+def test_no_context_is_handed_on_before_its_handler_has_read_it(serve):
+    """A fault of old: a context was recycled while something still read the request from it."""
+    server = serve("""
+        function api.slow.p_who.post(ctx)
+            print("slow began")
+            repeat sleep(0.002) until released
+            return { ctx:params().who, ctx:query().q, ctx:header("x-who"), ctx:body(), ctx.path, ctx.target }
+        end
+        function api.fast.p_who.post(ctx) return ctx:params().who .. ctx:body() end
+        function api.release.get() released = true end
+    """, *ONE_VM)
+    with server.client() as slow, server.client() as fast:
+        slow.send(message("POST", "/slow/ann?q=1", {"X-Who": "ann"}, "body of ann"))
+        server.log.wait("slow began")
+        for n in range(100):
+            assert fast.ask("POST", f"/fast/bob?q={n}", {"X-Who": "bob"}, "B" * 20).text == "bob" + "B" * 20
+        assert fast.get("/release").status == 204
+        assert slow.read().json() == ["ann", "1", "ann", "body of ann", "/slow/ann", "/slow/ann?q=1"]
 
 
 # --- contexts that are kept ---

@@ -103,6 +103,21 @@ def test_arrays_of_any_length(serve, n):
     assert got == (list(range(1, n + 1)) if n else {})
 
 
+def test_no_array_is_cut_at_1000_elements(serve):
+    """A fault of old: longer arrays lost their end, in replies and in bodies."""
+    server = serve(ECHO_APP)
+    assert server.get("/list?n=5000").json() == list(range(1, 5001))
+    long = json.dumps(list(range(5000)))
+    assert server.post("/echo", long).json() == list(range(5000))
+
+
+def test_no_mixed_table_loses_its_hash_part_silently(serve):
+    """A fault of old: { 1, 2, name = "x" } was sent as [1,2]."""
+    server = serve("function api.get() return { 1, 2, name = 'x' } end")
+    assert server.get("/").status == 500
+    server.log.wait("GET /: .*name")
+
+
 def test_keys_of_an_object_are_strings_and_numbers_as_strings(serve):
     assert lua(serve, "return { a = { ['1'] = 'x' } }").json() == {"a": {"1": "x"}}
 

@@ -326,6 +326,21 @@ def test_the_apps_own_folder_is_searched_first(serve, tmp_path):
     assert server.get("/").json() == ["beside the app", "by LUA_PATH", "below the app"]
 
 
+# --- the service manager ---
+
+
+def test_the_service_manager_is_told_of_ready_and_stopping(serve, tmp_path):
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(poolsrv.DEADLINE_S)
+        server = serve(APP, env={"NOTIFY_SOCKET": str(path)})
+        assert b"READY=1" in manager.recv(4096)
+        assert server.get("/").text == "ok"
+        assert server.stop() == 0
+        assert b"STOPPING=1" in manager.recv(4096)
+
+
 # --- stopping ---
 
 SLOW_APP = """

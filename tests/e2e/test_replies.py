@@ -293,6 +293,15 @@ def test_with_dev_the_reply_has_the_traceback(serve):
     assert "app.lua:6" in got["traceback"]
 
 
+@pytest.mark.parametrize("words", ["not found", "404", "unauthorized", "bad request", "timeout", "invalid JSON",
+                                   "HTTP 403 Forbidden", "status: 401"])
+def test_no_status_is_guessed_from_words_in_the_error(serve, words):
+    """A fault of old: error("user not found") was answered 404."""
+    server = serve(f"function api.get() error('{words}') end function api.bare.get() error('{words}', 0) end")
+    assert server.get("/").status == 500
+    assert server.get("/bare").status == 500
+
+
 @pytest.mark.parametrize("value", ["'text'", "nil", "42", "{}", "true", "print",
                                    "setmetatable({}, { __tostring = function() error('again') end })",
                                    "setmetatable({}, { __tostring = function() return 7 end })"])

@@ -304,6 +304,26 @@ def test_trace_connect_and_unknown_methods_are_501(serve, method):
     assert server.ask(method, "/nowhere").status == 501
 
 
+def test_no_method_mismatch_is_answered_404(serve):
+    """A fault of old: a path that exists, asked with another method, was not found."""
+    server = serve(METHODS_APP)
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert server.ask(method, "/x").status == 405
+
+
+def test_no_static_route_is_found_by_its_hash_alone(serve):
+    """A fault of old: the path itself was never compared, so any path with the same 64-bit hash was served.
+
+    Nobody finds such a path at random; but near ones, permutations and prefixes must all be told apart."""
+    server = serve("\n".join(f"function api.r{n}.x{n}.get() return '{n}' end" for n in range(300)))
+    with server.client() as client:
+        for n in range(0, 300, 7):
+            others = [f"/r{n}/x{n + 1}", f"/x{n}/r{n}", f"/r{n}x{n}", f"/r{n}/x{n}/", f"/R{n}/x{n}", f"/r{n}", f"/r{n}/x{n}%20"]
+            client.send(b"".join(message("GET", path) for path in [f"/r{n}/x{n}", *others]))
+            assert client.read().text == str(n)
+            assert [client.read().status for _ in others] == [404] * len(others)
+
+
 def test_pipelined_requests_are_answered_in_order_on_one_connection(serve):
     server = serve("""
         function api.p_n.get(ctx) return ctx:params().n end

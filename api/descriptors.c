@@ -1,4 +1,4 @@
-#include "api/limits.h"
+#include "api/descriptors.h"
 
 #include <sys/resource.h>
 
@@ -6,8 +6,8 @@
  * app's own files. */
 enum { FDS_PER_THREAD = 8, FDS_BESIDE = 64 };
 
-unsigned limits_make_room(unsigned connections, unsigned threads, unsigned long *ret_have,
-                          unsigned long *ret_need)
+unsigned descriptors_make_room(unsigned connections, unsigned threads, unsigned long *ret_have,
+                               unsigned long *ret_need)
 {
     struct rlimit limit;
     unsigned long beside = FDS_BESIDE + (unsigned long)threads * FDS_PER_THREAD;
