@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "queue/slab.h"
@@ -16,7 +17,7 @@
 #include "runtime/judge.h"
 
 /* MHD answers "not found" in its pool for anything larger than this share of it. */
-enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 1 << 20 };
+enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 1 << 20, TROUBLES_A_SECOND = 5 };
 
 /* A connection. */
 typedef struct peer {
@@ -40,6 +41,8 @@ struct http {
     slab *peers;
     peer open; /* the ring of all open ones */
     date_cache date;
+    time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
+    unsigned troubles, troubles_left_out;
 };
 
 /* --- connections --- */
@@ -328,13 +331,35 @@ static size_t leave_escaped(void *cls, struct MHD_Connection *connection, char *
     return strlen(s);
 }
 
+/* Each client that leaves too soon makes the daemon say so: no client shall be able to fill the log. */
+static bool may_tell(http *h)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (now.tv_sec != h->trouble_second)
+        h->troubles = 0;
+    h->trouble_second = now.tv_sec;
+    if (h->troubles == TROUBLES_A_SECOND) {
+        h->troubles_left_out++;
+        return false;
+    }
+    h->troubles++;
+    return true;
+}
+
 static void on_trouble(void *cls, const char *format, va_list args)
 {
     http *h = cls;
     char text[256];
+    if (!may_tell(h))
+        return;
     int n = vsnprintf(text, sizeof(text), format, args);
     while (n > 0 && (size_t)n < sizeof(text) && text[n - 1] == '\n')
         text[--n] = '\0';
+    if (h->troubles_left_out && n >= 0 && (size_t)n < sizeof(text))
+        snprintf(text + n, sizeof(text) - (size_t)n, " (%u messages before it were left out)",
+                 h->troubles_left_out);
+    h->troubles_left_out = 0;
     if (h->owner)
         h->events->trouble(h->owner, text);
 }

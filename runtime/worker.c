@@ -12,6 +12,9 @@
 
 enum {
     TURNS_WITHOUT_LOOP = 32, /* a busy worker looks at its loop, for timers and lingering closes, as often */
+    /* A turn runs the daemon once before it drains the home ring and twice after. Each run may end
+     * connections whose tasks stay on the ring, and the next may put as many new ones there. */
+    RUNS_BETWEEN_DRAINS = 3,
     AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
     GONE_SLEEP_MS = 1000,    /* how long a connection that is closed already may be held */
     DRAIN_SLEEP_MS = 20,
@@ -70,7 +73,7 @@ static void on_ready(void *owner, HttpTask *t)
         return;
     task_move(t, TASK_QUEUED);
     int err = ring_push(w->home, t);
-    assert(err == 0 && "a home ring holds every connection's task");
+    assert(err == 0 && "a home ring holds what every http_run between two drains can bring");
     (void)err;
 }
 
@@ -386,7 +389,7 @@ static void on_http_readable(uv_poll_t *poll, int status, int events_seen)
 
 static int make_rings(worker *w, size_t capacity)
 {
-    w->home = ring_new(capacity);
+    w->home = ring_new(capacity * RUNS_BETWEEN_DRAINS);
     w->shared = ring_new(capacity);
     w->done = calloc(w->pool->config.heavies + 1, sizeof(ring *));
     for (unsigned i = 0; w->done && i < w->pool->config.heavies; i++)

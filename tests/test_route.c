@@ -258,7 +258,7 @@ START_TEST(as_many_parameters_as_allowed_and_no_more)
 {
     char pattern[256] = "";
     for (int i = 0; i < ROUTE_MAX_PARAMS; i++)
-        snprintf(pattern + strlen(pattern), 8, "/:p%d", i);
+        snprintf(pattern + strlen(pattern), 16, "/:p%d", i);
     const route *r = define(METHOD_GET, pattern);
     finds(METHOD_GET, "/0/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15", r);
     value_is(0, "0");

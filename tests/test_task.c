@@ -223,7 +223,7 @@ END_TEST
 START_TEST(headers_beyond_the_inline_ones_are_kept_in_order)
 {
     enum { MANY = TASK_INLINE_HEADERS * 5 + 1 };
-    static char names[MANY][8], values[MANY][8];
+    static char names[MANY][16], values[MANY][16];
     for (int i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof(names[i]), "n%d", i);
         snprintf(values[i], sizeof(values[i]), "v%d", i);

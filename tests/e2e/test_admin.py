@@ -84,15 +84,23 @@ def test_the_apps_port_does_not_serve_the_admin_pages(serve):
     assert server.get("/healthz").status == 404
 
 
-def test_readyz_is_503_while_draining_and_healthz_is_not(serve):
-    server = serve(APP, *ADMIN)
+def test_readyz_is_503_while_draining_and_healthz_is_not(serve, tmp_path):
+    enough = tmp_path / "enough"
+    server = serve("""
+        function api.slow.get()
+            print("slow began")
+            repeat sleep(0.01) until io.open(os.getenv("ENOUGH"))
+            return "finished"
+        end
+    """, *ADMIN, env={"ENOUGH": str(enough)})
     with server.client() as client:
-        client.send(message("GET", "/slow?s=1"))
+        client.send(message("GET", "/slow"))
         server.log.wait("slow began")
         server.process.terminate()
         server.until(lambda: server.admin("/readyz").status == 503)
         assert server.admin("/healthz").status == 200
-        assert client.read().text == "slept"
+        enough.touch()
+        assert client.read().text == "finished"
     assert server.wait() == 0
 
 

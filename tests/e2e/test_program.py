@@ -326,6 +326,11 @@ def test_the_apps_own_folder_is_searched_first(serve, tmp_path):
     assert server.get("/").json() == ["beside the app", "by LUA_PATH", "below the app"]
 
 
+def test_lua_cpath_holds_behind_the_apps_own_folder(serve, tmp_path):
+    server = serve("function api.get() return package.cpath end", env={"LUA_CPATH": "/elsewhere/?.so"})
+    assert server.get("/").text == f"{tmp_path}/?.so;/elsewhere/?.so"
+
+
 # --- the service manager ---
 
 

@@ -1,0 +1,653 @@
+/* The threads and rings, with a runner that knows no Lua: the path says what a handler does. */
+#include "runtime/pool.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/lane.h"
+#include "runtime/listen.h"
+
+enum { PATIENCE_S = 20, REPLY_BYTES = 4096 };
+
+#define SECOND UINT64_C(1000000000)
+
+/* --- the runner --- */
+
+typedef struct fake_vm {
+    pthread_t thread;
+} fake_vm;
+
+static struct {
+    lane light, heavy;
+    atomic_uint entered, left, started, resumed, cancelled, sent, misplaced;
+    atomic_bool no_vm; /* enter fails */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool open;        /* [lock] lets the handlers of /gate end */
+    unsigned waiting; /* [lock] how many are in it */
+} fake;
+
+static void *on_enter(void *user)
+{
+    (void)user;
+    if (atomic_load(&fake.no_vm))
+        return NULL;
+    fake_vm *vm = malloc(sizeof(*vm));
+    ck_assert_ptr_nonnull(vm);
+    vm->thread = pthread_self();
+    atomic_fetch_add(&fake.entered, 1);
+    return vm;
+}
+
+static void on_leave(void *user, void *vm)
+{
+    (void)user;
+    free(vm);
+    atomic_fetch_add(&fake.left, 1);
+}
+
+static void *on_refresh(void *user, void *vm)
+{
+    (void)user;
+    return vm;
+}
+
+static bool path_has(const HttpTask *t, const char *word)
+{
+    return memmem(t->path.p, t->path.n, word, strlen(word)) != NULL;
+}
+
+static void on_route(void *user, HttpTask *t)
+{
+    (void)user;
+    t->lane = path_has(t, "heavy") ? &fake.heavy : &fake.light;
+}
+
+static void reply(HttpTask *t, const char *text)
+{
+    t->status = 200;
+    t->content_type = "text/plain";
+    ck_assert_int_eq(buf_add(&t->body, text, strlen(text)), 0);
+}
+
+static void wait_at_gate(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.waiting++;
+    pthread_cond_broadcast(&fake.changed);
+    while (!fake.open)
+        pthread_cond_wait(&fake.changed, &fake.lock);
+    fake.waiting--;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static runner_result on_start(void *held, HttpTask *t)
+{
+    fake_vm *vm = held;
+    atomic_fetch_add(&fake.started, 1);
+    if (!pthread_equal(vm->thread, pthread_self()))
+        atomic_fetch_add(&fake.misplaced, 1);
+    if (path_has(t, "gate"))
+        wait_at_gate();
+    if (path_has(t, "park") || path_has(t, "ever")) {
+        t->vm = vm;
+        t->wake_ns = path_has(t, "ever") ? 3600 * SECOND : SECOND / 50;
+        return RUNNER_PARKED;
+    }
+    reply(t, "done");
+    return RUNNER_DONE;
+}
+
+static runner_result on_resume(HttpTask *t)
+{
+    fake_vm *vm = t->vm;
+    atomic_fetch_add(&fake.resumed, 1);
+    if (!pthread_equal(vm->thread, pthread_self()))
+        atomic_fetch_add(&fake.misplaced, 1);
+    reply(t, "resumed");
+    return RUNNER_DONE;
+}
+
+static void on_cancel(HttpTask *t)
+{
+    fake_vm *vm = t->vm;
+    atomic_fetch_add(&fake.cancelled, 1);
+    if (!pthread_equal(vm->thread, pthread_self()))
+        atomic_fetch_add(&fake.misplaced, 1);
+}
+
+static void on_idle(void *vm)
+{
+    (void)vm;
+}
+
+static void on_sent(void *user, unsigned thread, HttpTask *t, uint64_t now_ns)
+{
+    (void)user;
+    (void)thread;
+    (void)t;
+    (void)now_ns;
+    atomic_fetch_add(&fake.sent, 1);
+}
+
+static void on_trouble(void *user, const char *message)
+{
+    (void)user;
+    (void)message;
+}
+
+static const runner fake_runner = {
+    .enter = on_enter,
+    .leave = on_leave,
+    .refresh = on_refresh,
+    .route = on_route,
+    .start = on_start,
+    .resume = on_resume,
+    .cancel = on_cancel,
+    .idle = on_idle,
+    .sent = on_sent,
+    .trouble = on_trouble,
+};
+
+/* --- the pool under test --- */
+
+static pool *p;
+static listen_set listening;
+static struct sockaddr_in address;
+
+static const pool_config usual = {
+    .workers = 1,
+    .heavies = 1,
+    .max_connections = 100,
+    .max_queue = 100,
+    .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
+};
+
+static int try_start(pool_config config)
+{
+    char error[256] = "";
+    socklen_t size = sizeof(address);
+    int err = listen_bind_tcp(&listening, config.workers, "127.0.0.1", 0, error, sizeof(error));
+    ck_assert_msg(err == 0, "%s", error);
+    ck_assert_int_eq(listen_start(&listening, error, sizeof(error)), 0);
+    ck_assert_int_eq(getsockname(listening.fds[0], (struct sockaddr *)&address, &size), 0);
+    config.listen_fds = listening.fds;
+    ck_assert_int_eq(pool_new(&config, &fake_runner, &p), 0);
+    return pool_start(p);
+}
+
+static void start(pool_config config)
+{
+    ck_assert_int_eq(try_start(config), 0);
+}
+
+static void setup(void)
+{
+    memset(&fake, 0, sizeof(fake));
+    pthread_mutex_init(&fake.lock, NULL);
+    pthread_cond_init(&fake.changed, NULL);
+    lane_init(&fake.light, LANE_ALL_LIGHT, false);
+    lane_init(&fake.heavy, LANE_ALL_HEAVY, false);
+}
+
+static void end(enum pool_stage stage)
+{
+    pool_set_stage(p, stage);
+    ck_assert(pool_wait(p, PATIENCE_S * SECOND));
+    pool_free(p);
+    p = NULL;
+    listen_close(&listening);
+    ck_assert_uint_eq(atomic_load(&fake.entered), atomic_load(&fake.left));
+    ck_assert_uint_eq(atomic_load(&fake.misplaced), 0);
+}
+
+static void open_gate(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.open = true;
+    pthread_cond_broadcast(&fake.changed);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static void wait_for_gate(unsigned waiting)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&fake.lock);
+    while (fake.waiting < waiting)
+        ck_assert_int_eq(pthread_cond_timedwait(&fake.changed, &fake.lock, &until), 0);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+/* --- clients --- */
+
+static int client(void)
+{
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void ask(int fd, const char *path)
+{
+    char text[256];
+    int n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", path);
+    ck_assert_int_eq(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+/* One reply, of at most REPLY_BYTES; nothing may follow it. Returns: its status. */
+static int answer(int fd, char *text)
+{
+    size_t n = 0;
+    for (;;) {
+        ssize_t got = recv(fd, text + n, REPLY_BYTES - 1 - n, 0);
+        ck_assert_msg(got > 0, "no whole reply came: %d", errno);
+        n += (size_t)got;
+        text[n] = '\0';
+        char *end_of_head = strstr(text, "\r\n\r\n");
+        char *length = strstr(text, "Content-Length: ");
+        if (!end_of_head)
+            continue;
+        ck_assert_ptr_nonnull(length);
+        size_t whole = (size_t)(end_of_head + 4 - text) + strtoul(length + 16, NULL, 10);
+        ck_assert_uint_le(n, whole);
+        if (n == whole)
+            return atoi(text + 9);
+    }
+}
+
+static void expect(int fd, int status, const char *part)
+{
+    char text[REPLY_BYTES];
+    ck_assert_int_eq(answer(fd, text), status);
+    ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in %s", part, text);
+}
+
+/* --- lanes --- */
+
+START_TEST(light_task_is_answered)
+{
+    start(usual);
+    int fd = client();
+    for (int i = 0; i < 3; i++) {
+        ask(fd, "/");
+        expect(fd, 200, "done");
+    }
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.started), 3);
+    ck_assert_uint_eq(atomic_load(&fake.sent), 3);
+}
+END_TEST
+
+START_TEST(heavy_task_is_answered)
+{
+    start(usual);
+    int fd = client();
+    for (int i = 0; i < 3; i++) {
+        ask(fd, "/heavy");
+        expect(fd, 200, "done");
+    }
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.sent), 3);
+}
+END_TEST
+
+START_TEST(busy_heavy_worker_does_not_hold_up_a_light_task)
+{
+    start(usual);
+    int slow = client(), fast = client();
+    ask(slow, "/heavy/gate");
+    wait_for_gate(1);
+    ask(fast, "/");
+    expect(fast, 200, "done");
+    open_gate();
+    expect(slow, 200, "done");
+    close(slow);
+    close(fast);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(heavy_tasks_are_spread_over_idle_heavy_workers)
+{
+    pool_config config = usual;
+    config.heavies = 4;
+    start(config);
+    int fds[4];
+    for (int i = 0; i < 4; i++)
+        ask(fds[i] = client(), "/heavy/gate");
+    wait_for_gate(4);
+    open_gate();
+    for (int i = 0; i < 4; i++) {
+        expect(fds[i], 200, "done");
+        close(fds[i]);
+    }
+    end(POOL_DRAINING);
+}
+END_TEST
+
+static const char *const parking[] = {"/park", "/heavy/park"};
+
+START_TEST(parked_task_is_resumed_on_the_thread_where_it_parked)
+{
+    pool_config config = usual;
+    config.workers = config.heavies = 2;
+    start(config);
+    int fds[20];
+    for (int i = 0; i < 20; i++)
+        ask(fds[i] = client(), parking[_i]);
+    for (int i = 0; i < 20; i++) {
+        expect(fds[i], 200, "resumed");
+        close(fds[i]);
+    }
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.resumed), 20);
+    ck_assert_uint_eq(atomic_load(&fake.cancelled), 0);
+}
+END_TEST
+
+START_TEST(parked_task_does_not_hold_its_thread)
+{
+    start(usual);
+    int parked = client(), other = client();
+    ask(parked, _i ? "/heavy/ever" : "/ever");
+    ask(other, _i ? "/heavy" : "/");
+    expect(other, 200, "done");
+    close(parked);
+    close(other);
+    end(POOL_FORCED);
+}
+END_TEST
+
+/* --- limits --- */
+
+START_TEST(task_parked_beyond_the_handler_timeout_is_cancelled_with_503)
+{
+    pool_config config = usual;
+    config.handler_timeout_ns = SECOND / 20;
+    start(config);
+    int fd = client();
+    ask(fd, _i ? "/heavy/ever" : "/ever");
+    expect(fd, 503, "took too long");
+    ask(fd, "/");
+    expect(fd, 200, "done");
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.cancelled), 1);
+}
+END_TEST
+
+START_TEST(tasks_beyond_max_queue_get_503_with_retry_after)
+{
+    pool_config config = usual;
+    config.max_queue = 2;
+    start(config);
+    int running = client(), fds[2], refused = client();
+    ask(running, "/heavy/gate");
+    wait_for_gate(1);
+    for (int i = 0; i < 2; i++) {
+        /* The light reply on the same connection says that the worker has gone round since. */
+        fds[i] = client();
+        ask(fds[i], "/");
+        expect(fds[i], 200, "done");
+        ask(fds[i], "/heavy");
+    }
+    for (int i = 0; i < 5; i++) {
+        ask(refused, "/");
+        expect(refused, 200, "done");
+    }
+    ask(refused, "/heavy");
+    expect(refused, 503, "Retry-After: ");
+    open_gate();
+    expect(running, 200, "done");
+    for (int i = 0; i < 2; i++) {
+        expect(fds[i], 200, "done");
+        close(fds[i]);
+    }
+    ask(refused, "/heavy");
+    expect(refused, 200, "done");
+    close(running);
+    close(refused);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+/* --- the end --- */
+
+START_TEST(drain_waits_for_running_and_parked_tasks)
+{
+    start(usual);
+    int running = client(), parked = client(), heavy_parked = client();
+    ask(running, "/heavy/gate");
+    wait_for_gate(1);
+    ask(parked, "/park");
+    ask(heavy_parked, "/heavy/park");
+    pool_set_stage(p, POOL_DRAINING);
+    open_gate();
+    expect(running, 200, "Connection: close");
+    expect(parked, 200, "resumed");
+    expect(heavy_parked, 200, "resumed");
+    close(running);
+    close(parked);
+    close(heavy_parked);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(forced_stop_evicts_parked_tasks_with_503)
+{
+    start(usual);
+    int fds[10];
+    for (int i = 0; i < 10; i++) {
+        fds[i] = client();
+        ask(fds[i], _i ? "/heavy" : "/");
+        expect(fds[i], 200, "done");
+        ask(fds[i], _i ? "/heavy/ever" : "/ever");
+    }
+    pool_set_stage(p, POOL_DRAINING);
+    ck_assert(!pool_wait(p, SECOND / 10));
+    pool_set_stage(p, POOL_FORCED);
+    for (int i = 0; i < 10; i++) {
+        expect(fds[i], 503, "stopping");
+        close(fds[i]);
+    }
+    end(POOL_FORCED);
+    ck_assert_uint_eq(atomic_load(&fake.resumed), 0);
+    ck_assert_uint_eq(atomic_load(&fake.started), 10 + atomic_load(&fake.cancelled));
+}
+END_TEST
+
+START_TEST(pool_without_clients_ends_at_once)
+{
+    pool_config config = usual;
+    config.workers = config.heavies = 3;
+    start(config);
+    end(_i ? POOL_FORCED : POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.entered), 6);
+}
+END_TEST
+
+START_TEST(pool_whose_threads_get_no_vm_does_not_start)
+{
+    atomic_store(&fake.no_vm, true);
+    ck_assert_int_lt(try_start(usual), 0);
+    pool_free(p);
+    listen_close(&listening);
+}
+END_TEST
+
+START_TEST(free_of_null_is_fine)
+{
+    pool_free(NULL);
+}
+END_TEST
+
+/* --- clients that leave --- */
+
+START_TEST(tasks_of_clients_that_left_are_freed_once)
+{
+    static const char *const paths[] = {"/", "/heavy", "/park", "/heavy/park"};
+    start(usual);
+    for (unsigned i = 0; i < 200; i++) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        int fd = client();
+        for (unsigned k = 0; k < 1 + i % 3; k++)
+            ask(fd, paths[i % 4]);
+        if (i % 2)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        close(fd);
+    }
+    int fd = client();
+    ask(fd, "/heavy");
+    expect(fd, 200, "done");
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_le(atomic_load(&fake.resumed) + atomic_load(&fake.cancelled), atomic_load(&fake.started));
+}
+END_TEST
+
+/* --- without a socket --- */
+
+typedef struct injected {
+    HttpTask task; /* first: on_done gets its address */
+    bool done;     /* [fake.lock] */
+} injected;
+
+static void on_injected_done(HttpTask *t)
+{
+    injected *one = (injected *)t;
+    pthread_mutex_lock(&fake.lock);
+    one->done = true;
+    pthread_cond_broadcast(&fake.changed);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static injected *new_injected(const char *path)
+{
+    injected *one = calloc(1, sizeof(*one));
+    ck_assert_ptr_nonnull(one);
+    task_begin(&one->task, NULL);
+    ck_assert_int_eq(task_set_target(&one->task, str_from(path)), 0);
+    one->task.heavy = true;
+    one->task.on_done = on_injected_done;
+    on_route(NULL, &one->task);
+    one->task.lane = &fake.heavy;
+    task_move(&one->task, TASK_QUEUED);
+    return one;
+}
+
+static int wait_injected(injected *one)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&fake.lock);
+    while (!one->done)
+        ck_assert_int_eq(pthread_cond_timedwait(&fake.changed, &fake.lock, &until), 0);
+    pthread_mutex_unlock(&fake.lock);
+    return one->task.status;
+}
+
+static void free_injected(injected *one)
+{
+    task_move(&one->task, one->done ? TASK_SENT : TASK_CANCELLED);
+    task_end(&one->task);
+    task_fini(&one->task);
+    free(one);
+}
+
+START_TEST(injected_task_is_run_and_told_of_its_end)
+{
+    start(usual);
+    injected *quick = new_injected("/"), *parked = new_injected("/park");
+    ck_assert_int_eq(pool_inject(p, &quick->task), 0);
+    ck_assert_int_eq(pool_inject(p, &parked->task), 0);
+    ck_assert_int_eq(wait_injected(quick), 200);
+    ck_assert_int_eq(wait_injected(parked), 200);
+    free_injected(quick);
+    free_injected(parked);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(inject_beyond_max_queue_returns_eagain)
+{
+    pool_config config = usual;
+    config.max_queue = 1;
+    start(config);
+    injected *running = new_injected("/gate"), *waits = new_injected("/"), *refused = new_injected("/");
+    ck_assert_int_eq(pool_inject(p, &running->task), 0);
+    wait_for_gate(1);
+    ck_assert_int_eq(pool_inject(p, &waits->task), 0);
+    ck_assert_int_eq(pool_inject(p, &refused->task), -EAGAIN);
+    open_gate();
+    ck_assert_int_eq(wait_injected(running), 200);
+    ck_assert_int_eq(wait_injected(waits), 200);
+    free_injected(running);
+    free_injected(waits);
+    free_injected(refused);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(forced_stop_answers_injected_tasks_with_503)
+{
+    start(usual);
+    injected *parked = new_injected("/ever");
+    ck_assert_int_eq(pool_inject(p, &parked->task), 0);
+    end(POOL_FORCED);
+    ck_assert_int_eq(wait_injected(parked), 503);
+    free_injected(parked);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("pool");
+    TCase *t = tcase_create("pool");
+    tcase_add_checked_fixture(t, setup, NULL);
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, light_task_is_answered);
+    tcase_add_test(t, heavy_task_is_answered);
+    tcase_add_test(t, busy_heavy_worker_does_not_hold_up_a_light_task);
+    tcase_add_test(t, heavy_tasks_are_spread_over_idle_heavy_workers);
+    tcase_add_loop_test(t, parked_task_is_resumed_on_the_thread_where_it_parked, 0, 2);
+    tcase_add_loop_test(t, parked_task_does_not_hold_its_thread, 0, 2);
+    tcase_add_loop_test(t, task_parked_beyond_the_handler_timeout_is_cancelled_with_503, 0, 2);
+    tcase_add_test(t, tasks_beyond_max_queue_get_503_with_retry_after);
+    tcase_add_test(t, drain_waits_for_running_and_parked_tasks);
+    tcase_add_loop_test(t, forced_stop_evicts_parked_tasks_with_503, 0, 2);
+    tcase_add_loop_test(t, pool_without_clients_ends_at_once, 0, 2);
+    tcase_add_test(t, pool_whose_threads_get_no_vm_does_not_start);
+    tcase_add_test(t, free_of_null_is_fine);
+    tcase_add_test(t, tasks_of_clients_that_left_are_freed_once);
+    tcase_add_test(t, injected_task_is_run_and_told_of_its_end);
+    tcase_add_test(t, inject_beyond_max_queue_returns_eagain);
+    tcase_add_test(t, forced_stop_answers_injected_tasks_with_503);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    SRunner *r = srunner_create(suite());
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
