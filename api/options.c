@@ -217,6 +217,15 @@ int ps_options_from_environment(ps_options *opt, ps_error *err)
 
 /* --- a server's own --- */
 
+/* Ends in a colon and a port: "127.0.0.1:9000", "[::1]:9000", ":9000". */
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : -1;
+    return colon && end != colon + 1 && *end == '\0' && port >= 0 && port <= 65535;
+}
+
 int options_check(const ps_options *opt, ps_error *err)
 {
     if (opt->size != sizeof *opt)
@@ -230,6 +239,9 @@ int options_check(const ps_options *opt, ps_error *err)
             return not_good(i, what, err);
         }
     }
+    if (opt->admin && !is_address(opt->admin))
+        return error_set(err, PS_EINVAL, "admin = %s: expected HOST:PORT, such as 127.0.0.1:9000",
+                         opt->admin);
     return 0;
 }
 

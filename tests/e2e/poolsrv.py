@@ -225,7 +225,8 @@ class Server:
         self.app = Path(app)
         self.expected_code = 0
         self.process = subprocess.Popen([*under, PROGRAM, *options, str(app)], env=environment(env), cwd=cwd,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        **popen)
         self.out = Output(self.process.stdout)
         self.log = Output(self.process.stderr)
         try:

@@ -128,7 +128,8 @@ def test_metrics_are_good_exposition_text(serve):
     server = serve(APP, *ADMIN)
     server.get("/users/1?x=1")
     samples, types = parse(server.admin("/metrics").text)
-    for name, kind in [("poolsrv_http_requests_total", "counter"), ("poolsrv_http_request_duration_seconds", "histogram"),
+    for name, kind in [("poolsrv_http_requests_total", "counter"),
+                       ("poolsrv_http_request_duration_seconds", "histogram"),
                        ("poolsrv_queue_wait_seconds", "histogram"), ("poolsrv_ring_depth", "gauge"),
                        ("poolsrv_lane", "gauge"), ("poolsrv_context_field_reads_total", "counter")]:
         assert types[name] == kind
@@ -188,7 +189,8 @@ def test_context_fields_that_handlers_read_are_counted(serve):
 @pytest.mark.parametrize("lane", ["light", "heavy"])
 def test_lanes_are_shown_by_route(serve, lane):
     samples = metrics(serve(APP, *ADMIN, "--lane", lane))
-    shown = {dict(key[1])["route"]: dict(key[1])["lane"] for key, n in samples.items() if key[0] == "poolsrv_lane" and n == 1}
+    lanes = [dict(labels) for (name, labels), n in samples.items() if name == "poolsrv_lane" and n == 1]
+    shown = {labels["route"]: labels["lane"] for labels in lanes}
     assert set(shown) == {"/", "/users/:id", "/fail", "/slow", "/pinned"}
     assert shown["/"] == lane
 

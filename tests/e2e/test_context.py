@@ -30,7 +30,8 @@ def test_ip_is_nil_on_a_unix_socket(serve, tmp_path):
 
 def test_ip_is_the_peers_whatever_headers_say(serve):
     server = serve("function api.get(ctx) return ctx.ip end")
-    assert server.get("/", {"X-Forwarded-For": "1.2.3.4", "X-Real-IP": "1.2.3.4", "Forwarded": "for=1.2.3.4"}).text == "127.0.0.1"
+    claims = {"X-Forwarded-For": "1.2.3.4", "X-Real-IP": "1.2.3.4", "Forwarded": "for=1.2.3.4"}
+    assert server.get("/", claims).text == "127.0.0.1"
 
 
 def test_unknown_field_is_nil(serve):
@@ -140,7 +141,11 @@ def test_repeated_headers_are_joined(serve):
 
 def test_no_header_lookup_depends_on_case(serve):
     """A fault of old: only the spelling that the client had chosen was found."""
-    server = serve("function api.get(ctx) return { ctx:header('X-A'), ctx:header('x-a'), ctx:headers()['X-A'], ctx:headers()['x-a'] } end")
+    server = serve("""
+        function api.get(ctx)
+            return { ctx:header("X-A"), ctx:header("x-a"), ctx:headers()["X-A"], ctx:headers()["x-a"] }
+        end
+    """)
     for spelling in ("x-a", "X-A", "X-a"):
         assert server.get("/", {spelling: "v"}).json() == ["v"] * 4
 
@@ -215,7 +220,8 @@ def test_json_takes_json_types_and_none(serve, content_type):
     assert (reply.status, reply.json()) == (200, {"got": {"a": [1, 2.5, None, "x"]}})
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "json"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx",
+                                          "json"])
 def test_json_refuses_other_types_with_415_naming_them(serve, content_type):
     reply = serve(JSON_APP).post("/", "{}", {"Content-Type": content_type})
     assert reply.status == 415
@@ -323,7 +329,8 @@ def test_waiting_requests_have_a_context_each(serve):
         for i, client in enumerate(clients):
             client.send(message("GET", f"/w{i}?q={i}", {"X-Request-Id": f"id{i}"}))
         for i, client in enumerate(clients):
-            assert client.read().json() == {"own": f"w{i}", "who": f"w{i}", "path": f"/w{i}", "q": str(i), "id": f"id{i}"}
+            assert client.read().json() == {
+                "own": f"w{i}", "who": f"w{i}", "path": f"/w{i}", "q": str(i), "id": f"id{i}"}
     finally:
         for client in clients:
             client.close()
@@ -356,7 +363,8 @@ KEEPING = {
     "upvalue": ("local mine = {} function api.keep.get(ctx) mine.ctx = ctx end", "mine.ctx"),
     "coroutine": (
         "local co function api.keep.get(ctx) "
-        "co = coroutine.wrap(function() while true do coroutine.yield(ctx.path .. ctx:query().secret) end end) co() end",
+        "co = coroutine.wrap(function() while true do coroutine.yield(ctx.path .. ctx:query().secret) end end) "
+        "co() end",
         "co()"),
 }
 USES = {

@@ -26,8 +26,8 @@ def test_hooks_hold_for_routes_defined_before_them_and_by_pattern(serve):
     assert server.get("/a/7").text == "before"
 
 
-@pytest.mark.parametrize("returned, status, text", [("'stop'", 200, "stop"), ("nil, 404", 404, ""), ("api.status(403)", 403, ""),
-                                                    ("false", 200, "false")])
+@pytest.mark.parametrize("returned, status, text", [
+    ("'stop'", 200, "stop"), ("nil, 404", 404, ""), ("api.status(403)", 403, ""), ("false", 200, "false")])
 def test_what_before_returns_is_the_reply(serve, returned, status, text):
     server = serve(f"""
         function api.before(ctx) return {returned} end
@@ -180,7 +180,10 @@ def test_a_status_returned_beside_a_kept_reply_does_not_change_it(serve):
 def test_what_a_hook_adds_to_a_kept_reply_is_not_seen_by_the_next_user(serve, leave):
     server = serve(f"""
         local kept = api.json({{ ok = true }}):status(200):cookie("own", "1")
-        function api.after(ctx, reply) return reply:cookie("user", ctx:header("x-user")):header("X-User", ctx:header("x-user")) end
+        function api.after(ctx, reply)
+            local user = ctx:header("x-user")
+            return reply:cookie("user", user):header("X-User", user)
+        end
         function api.get() {leave} end
     """, "--lane", "light")
     for user in ("ann", "bob", "eve"):

@@ -36,7 +36,8 @@ def test_round_trip_is_exact(serve, text):
 
 @pytest.mark.parametrize("text, back", [
     ("1.0", 1.0), ("9223372036854775808", 9223372036854775808.0), ("1e2", 100.0), ("-0.0", -0.0),
-    ("5e-324", 5e-324), ("1.7976931348623157e308", 1.7976931348623157e308), ("2.2250738585072014e-308", 2.2250738585072014e-308),
+    ("5e-324", 5e-324), ("1.7976931348623157e308", 1.7976931348623157e308),
+    ("2.2250738585072014e-308", 2.2250738585072014e-308),
     ("0.30000000000000004", 0.30000000000000004), ("123456789.123456789", 123456789.123456789),
 ])
 def test_floats_come_back_as_the_same_float(serve, text, back):
@@ -68,12 +69,14 @@ def test_empty_table_is_an_object_and_marks_make_arrays(serve):
 def test_null_is_kept_apart_from_nil(serve):
     assert lua(serve, """
         local t = json.decode('{"a":null}')
-        return { same = t.a == json.null, missing = t.b == nil, list = { json.null, 1 }, out = json.encode({ a = json.null }) }
+        return { same = t.a == json.null, missing = t.b == nil, list = { json.null, 1 },
+                 out = json.encode({ a = json.null }) }
     """).json() == {"same": True, "missing": True, "list": [None, 1], "out": '{"a":null}'}
 
 
 @pytest.mark.parametrize("value, why", [
-    ("{ 1, 2, x = 3 }", "x"), ("{ [1] = 1, [3] = 3 }", "hole"), ("{ a = 0 / 0 }", "a"), ("{ a = { b = -math.huge } }", "b"),
+    ("{ 1, 2, x = 3 }", "x"), ("{ [1] = 1, [3] = 3 }", "hole"), ("{ a = 0 / 0 }", "a"),
+    ("{ a = { b = -math.huge } }", "b"),
     ("{ [true] = 1 }", ""), ("{ f = print }", "f"), ("'\\xff'", "UTF-8"), ("{ a = '\\xc0\\x80' }", "UTF-8"),
 ])
 def test_encode_raises_and_says_where(serve, value, why):

@@ -40,13 +40,15 @@ def test_an_access_line_tells_the_request_and_its_reply(serve):
     lines = finished(server)
     assert len(lines) == 3
     assert re.fullmatch(TIME + r' ACCESS 127\.0\.0\.1 "GET /\?a=%20b HTTP/1\.1" 200 5 \d+\.\d{3}ms /', lines[0])
-    assert re.fullmatch(TIME + r' ACCESS (\[req-7\] )?127\.0\.0\.1 "GET /users/7 HTTP/1\.1" 404 0 \S+ms /users/:id', lines[1])
+    assert re.fullmatch(TIME + r' ACCESS (\[req-7\] )?127\.0\.0\.1 "GET /users/7 HTTP/1\.1" 404 0 \S+ms /users/:id',
+                        lines[1])
     assert re.fullmatch(TIME + r' ACCESS 127\.0\.0\.1 "POST /body HTTP/1\.1" 200 5 \S+ms /body', lines[2])
 
 
 def test_access_lines_tell_of_what_the_server_answered_itself(serve):
     server = serve(APP, "--access-log")
-    for method, target, status in [("GET", "/nowhere", 404), ("DELETE", "/", 405), ("TRACE", "/", 501), ("GET", "/%", 400)]:
+    for method, target, status in [("GET", "/nowhere", 404), ("DELETE", "/", 405), ("TRACE", "/", 501),
+                                   ("GET", "/%", 400)]:
         assert server.ask(method, target).status == status
     lines = finished(server)
     assert [re.search(r'" (\d+) ', line)[1] for line in lines] == ["404", "405", "501", "400"]
@@ -61,8 +63,8 @@ def test_an_access_record_in_json(serve):
     assert re.fullmatch(TIME, first.pop("time"))
     assert first.pop("duration_ms") >= 0
     first.pop("request_id", None)
-    assert first == {"level": "access", "ip": "127.0.0.1", "method": "GET", "target": '/users/a"b?x', "route": "/users/:id",
-                     "version": "1.1", "status": 404, "bytes": 0}
+    assert first == {"level": "access", "ip": "127.0.0.1", "method": "GET", "target": '/users/a"b?x',
+                     "route": "/users/:id", "version": "1.1", "status": 404, "bytes": 0}
     assert (second["method"], second["bytes"], second["route"]) == ("HEAD", 0, "/")
 
 
@@ -156,5 +158,6 @@ def test_lines_of_many_requests_come_whole(serve):
         for client in clients:
             client.close()
     lines = finished(server)
-    found = [int(re.fullmatch(TIME + r' ACCESS \S+ "GET /\?n=(\d+) HTTP/1\.1" 200 5 \S+ms /', line)[1]) for line in lines]
+    whole = re.compile(TIME + r' ACCESS \S+ "GET /\?n=(\d+) HTTP/1\.1" 200 5 \S+ms /')
+    found = [int(whole.fullmatch(line)[1]) for line in lines]
     assert sorted(found) == list(range(200))
