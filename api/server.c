@@ -502,11 +502,11 @@ static int drain(ps_server *srv)
     atomic_store(&srv->draining, true);
     notify_service_manager("STOPPING=1");
     pool_set_stage(srv->pool, POOL_DRAINING);
-    while (atomic_load(&srv->stops) < 2 && waited_ms < grace_of(srv)) {
+    do {
         if (pool_wait(srv->pool, STOP_POLL_MS * (uint64_t)NS_PER_MS))
             return 0;
         waited_ms += STOP_POLL_MS;
-    }
+    } while (atomic_load(&srv->stops) < 2 && waited_ms < grace_of(srv));
     pool_set_stage(srv->pool, POOL_FORCED);
     srv->lost = !pool_wait(srv->pool, FORCED_WAIT_MS * (uint64_t)NS_PER_MS);
     return PS_EGRACE;

@@ -19,7 +19,7 @@
 typedef struct logger logger;
 
 enum {
-    LOG_RING_RECORDS = 4096, /* that many may wait to be written */
+    LOG_RING_RECORDS = 4095, /* that many may wait to be written */
     LOG_TEXT_BYTES = 16384,  /* a longer message is cut */
     LOG_TARGET_BYTES = 2048, /* and so is a request's target */
     LOG_GATHER_MS = 5,       /* how long a record may wait behind the one before it, to share its write */

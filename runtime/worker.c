@@ -298,6 +298,9 @@ static void turn(worker *w, int max_sleep_ms)
     close_gone(w);
     adopt_done(w);
     run_due(w);
+    /* After adopting: what was finished after the drain began says that it is the last on its connection. */
+    if (pool_stage(w->pool) != POOL_RUNNING)
+        http_close_after_replies(w->http);
     http_run(w->http);
     exec_refresh(&w->exec);
     if (run_home(w))
@@ -341,7 +344,6 @@ static bool is_quiet(const worker *w)
 
 static void drain(worker *w)
 {
-    http_close_after_replies(w->http);
     accept_queued(w);
     http_quiesce(w->http);
     exec_tick(&w->exec);

@@ -54,9 +54,9 @@ static bool is_legal(task_state from, task_state to)
 START_TEST(each_step_is_legal_or_not_as_listed)
 {
     ck_assert_int_eq(sizeof(legal) / sizeof(legal[0]), TASK_STATE_COUNT);
-    for (int from = 0; from < TASK_STATE_COUNT; from++) {
+    for (task_state from = 0; from < TASK_STATE_COUNT; from++) {
         ck_assert_int_eq(legal[from].from, from);
-        for (int to = 0; to < TASK_STATE_COUNT; to++)
+        for (task_state to = 0; to < TASK_STATE_COUNT; to++)
             ck_assert_msg(task_may_move(from, to) == is_legal(from, to), "%s to %s", task_state_name(from),
                           task_state_name(to));
     }
@@ -65,11 +65,11 @@ END_TEST
 
 START_TEST(legal_step_changes_the_state)
 {
-    for (int from = 0; from < TASK_STATE_COUNT; from++) {
-        for (int to = 0; to < TASK_STATE_COUNT; to++) {
+    for (task_state from = 0; from < TASK_STATE_COUNT; from++) {
+        for (task_state to = 0; to < TASK_STATE_COUNT; to++) {
             if (!is_legal(from, to))
                 continue;
-            HttpTask one = {.state = (task_state)from};
+            HttpTask one = {.state = from};
             task_move(&one, to);
             ck_assert_int_eq(one.state, to);
         }

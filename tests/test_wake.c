@@ -199,7 +199,7 @@ END_TEST
 /* The claim itself, without any sleep: of a sleeper that prepares and looks, and a publisher that publishes
  * and signals at the same moment, at least one sees the other. A pair of spinning threads meets before each
  * try; then each waits a little, by turns, so that the two fall on one another in every way. */
-enum { TRIES = 300000, SKEW = 61, SPINS = 10000 };
+enum { TRIES = 300000, SKEW = 121, SPINS = 10000 };
 
 typedef struct duel {
     alignas(CACHE_LINE) wake wake;

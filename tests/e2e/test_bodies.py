@@ -12,7 +12,7 @@ APP = """
     function api.echo.post(ctx) return ctx:body() end
     function api.size.post(ctx) return tostring(#ctx:body()) end
     function api.ignored.post(ctx) return "not read" end
-    function api.large.get(ctx) return string.rep("0123456789", 1000000) end
+    function api.large.get(ctx) return string.rep("0123456789", 800000) end
 """
 
 
@@ -72,8 +72,7 @@ def test_a_large_reply_reaches_a_client_that_reads_slowly(serve, lane):
         client.send(message("GET", "/large"))
         assert other.get("/").status == 200
         reply = client.read()
-        assert len(reply.body) == 10000000
-        assert reply.body == b"0123456789" * 1000000
+        assert reply.body == b"0123456789" * 800000
         assert client.get("/").text == "hello"
 
 

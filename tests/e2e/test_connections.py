@@ -280,7 +280,7 @@ def test_ten_thousand_handlers_sleep_at_once_in_little_memory(serve):
     n = 10000
     allow_descriptors(n + 200)
     server = serve(APP, "--lane", "light", "--threads", "2", "--max-connections", n + 2000, *ADMIN)
-    seconds = 8 if UNDER_SANITIZER else 4
+    seconds = 8 if UNDER_SANITIZER else 3
     with crowd(server, n) as clients:
         settled(server, clients)
         idle = rss_bytes(server)
