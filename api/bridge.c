@@ -170,7 +170,7 @@ static runner_result on_start(void *held, HttpTask *t)
     if (t->app != s->app) {
         route_matched m;
         if (route_match(s->app->routes, (enum http_method)t->method_id, t->path, &m) != ROUTE_FOUND) {
-            canned_error(t, 503, "The application is being reloaded");
+            canned_busy(t, "The application is being reloaded");
             return RUNNER_DONE;
         }
         t->app = s->app;

@@ -121,8 +121,9 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-int ps_request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_reply *reply, void *user),
-               void *user, ps_error *err)
+/* *ret_done: a task that needed no handler, for on_done. */
+static int request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_reply *reply, void *user),
+                   void *user, HttpTask **ret_done, ps_error *err)
 {
     if (!srv || !req || !on_reply)
         return error_set(err, PS_EINVAL, "ps_request: a server, a request and a callback must be given");
@@ -149,7 +150,7 @@ int ps_request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_repl
     t->received_ns = t->ready_ns = now_ns();
     srv->runner.route(srv->runner.user, t);
     if (t->state == TASK_DONE) {
-        on_done(t);
+        *ret_done = t;
         return 0;
     }
     task_move(t, TASK_QUEUED);
@@ -159,4 +160,18 @@ int ps_request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_repl
         return error_set(err, PS_EAGAIN, "ps_request: max_queue requests wait already");
     }
     return 0;
+}
+
+int ps_request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_reply *reply, void *user),
+               void *user, ps_error *err)
+{
+    HttpTask *done = NULL;
+    if (!srv)
+        return error_set(err, PS_EINVAL, "ps_request: a server must be given");
+    atomic_fetch_add(&srv->callers, 1);
+    int code = request(srv, req, on_reply, user, &done, err);
+    atomic_fetch_sub(&srv->callers, 1);
+    if (done)
+        on_done(done);
+    return code;
 }

@@ -2,6 +2,7 @@
 #include "api/server.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,7 +357,7 @@ void ps_server_stop(ps_server *srv, int grace_ms)
 static bool on_admin_ready(void *user)
 {
     ps_server *srv = user;
-    return !atomic_load(&srv->draining);
+    return atomic_load(&srv->state) == SERVER_RUNNING && !atomic_load(&srv->draining);
 }
 
 static int on_admin_metrics(void *user, buf *out)
@@ -407,6 +408,7 @@ static int make_pool(ps_server *srv, char *error)
                  .idle_timeout_s = (unsigned)(o->idle_timeout + 0.999),
                  .send_request_id = o->request_id},
         .listen_fds = srv->listening.fds,
+        .own_listeners = srv->listening.own,
     };
     int err = pool_new(&config, &srv->runner, &srv->pool);
     if (err) {
@@ -440,12 +442,16 @@ static int start(ps_server *srv, char *error)
     int bad = make_pool(srv, error);
     if (bad)
         return bad;
+    /* Before the threads: what fails from here on leaves none of them running. */
+    bad = start_admin(srv, error);
+    if (bad)
+        return bad;
     int err = pool_start(srv->pool);
     if (err) {
         snprintf(error, ERROR_BYTES, "%s", srv->bridge.error[0] ? srv->bridge.error : strerror(-err));
         return srv->bridge.error[0] ? PS_EAPP : PS_ESYSTEM;
     }
-    return start_admin(srv, error);
+    return 0;
 }
 
 static void on_stop_fd(uv_poll_t *poll, int status, int events)
@@ -500,6 +506,9 @@ static int drain(ps_server *srv)
 {
     uint64_t waited_ms = 0;
     atomic_store(&srv->draining, true);
+    /* Both are sequentially consistent: a ps_request sees `draining`, or it is waited for here. */
+    while (atomic_load(&srv->callers))
+        sched_yield();
     notify_service_manager("STOPPING=1");
     pool_set_stage(srv->pool, POOL_DRAINING);
     do {
@@ -509,7 +518,7 @@ static int drain(ps_server *srv)
     } while (atomic_load(&srv->stops) < 2 && waited_ms < grace_of(srv));
     pool_set_stage(srv->pool, POOL_FORCED);
     srv->lost = !pool_wait(srv->pool, FORCED_WAIT_MS * (uint64_t)NS_PER_MS);
-    return PS_EGRACE;
+    return srv->lost || atomic_load(&srv->pool->cut_off) ? PS_EGRACE : 0;
 }
 
 static int stop_app(ps_server *srv, char *error)

@@ -42,6 +42,7 @@ struct ps_server {
     int stop_fd;          /* [any] an eventfd: a stop was asked for */
     atomic_int stops;     /* [any] how often */
     atomic_int grace_ms;  /* [any] of the last one */
+    atomic_uint callers;  /* [any] threads inside ps_request */
     atomic_bool draining; /* [any] for /readyz */
     char **route_names;   /* for ps_server_route */
     size_t route_name_count;

@@ -153,6 +153,7 @@ static void on_trouble(void *owner, const char *message)
 static const http_events events = {
     .take = on_take,
     .head = on_head,
+    .body = on_head,
     .ready = on_ready,
     .suspended = on_suspended,
     .sent = on_sent,

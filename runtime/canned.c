@@ -22,3 +22,9 @@ int canned_header(HttpTask *t, const char *name, const char *value)
     int err = buf_add(&t->head, name, strlen(name) + 1);
     return err ? err : buf_add(&t->head, value, strlen(value) + 1);
 }
+
+void canned_busy(HttpTask *t, const char *message)
+{
+    canned_error(t, 503, message);
+    canned_header(t, "Retry-After", "1");
+}

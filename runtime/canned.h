@@ -9,6 +9,9 @@
  * quotes. Short of memory the reply has no body. The task's state is left alone. */
 void canned_error(HttpTask *t, int status, const char *message);
 
+/* The same for 503, with a Retry-After of a second. */
+void canned_busy(HttpTask *t, const char *message);
+
 /* Make it a reply without a body: 204 and the like. */
 void canned_empty(HttpTask *t, int status);
 

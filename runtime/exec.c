@@ -130,7 +130,7 @@ void exec_sleep(exec *x, int timeout_ms)
 
 static void give_up(HttpTask *t, const char *why)
 {
-    canned_error(t, 503, why);
+    canned_busy(t, why);
     task_move(t, TASK_DONE);
 }
 
@@ -175,10 +175,10 @@ void exec_run(exec *x, HttpTask *t)
     settle(x, t, x->runner->start(x->vm, t), since);
 }
 
-HttpTask *exec_run_due(exec *x)
+HttpTask *exec_run_due(exec *x, uint64_t until_ns)
 {
     timer *first = timers_first(&x->parked);
-    if (!first || first->due_ns > x->now_ns)
+    if (!first || first->due_ns > until_ns)
         return NULL;
     HttpTask *t = task_of(first);
     timers_remove(&x->parked, first);

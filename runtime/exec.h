@@ -44,9 +44,10 @@ void exec_tick(exec *x);
  * answered 503. */
 void exec_run(exec *x, HttpTask *t);
 
-/* Go on with one parked task that is due: it ends DONE or PARKED again.
+/* Go on with one parked task that was due at `until_ns`: it ends DONE or PARKED again. With a moment from
+ * before the first call, one that waits for no time at all comes again in the next turn, not in this one.
  * Returns: it, or NULL when none is due. */
-HttpTask *exec_run_due(exec *x);
+HttpTask *exec_run_due(exec *x, uint64_t until_ns);
 
 /* Take one parked task, whichever, and answer it 503: DONE. NULL when none is parked. */
 HttpTask *exec_evict(exec *x);

@@ -81,7 +81,8 @@ static void run(heavy *h, HttpTask *t)
         pool_wake_heavy(h->pool);
     signal_before(h, t);
     if (pool_stage(h->pool) == POOL_FORCED) {
-        canned_error(t, 503, "The server is stopping");
+        atomic_fetch_add_explicit(&h->pool->cut_off, 1, memory_order_relaxed);
+        canned_busy(t, "The server is stopping");
         task_move(t, TASK_DONE);
     } else {
         exec_run(&h->exec, t);
@@ -92,15 +93,18 @@ static void run(heavy *h, HttpTask *t)
 static void run_due(heavy *h)
 {
     HttpTask *t;
-    while ((t = exec_run_due(&h->exec)))
+    uint64_t until_ns = h->exec.now_ns;
+    while ((t = exec_run_due(&h->exec, until_ns)))
         finish(h, t);
 }
 
 static void evict_parked(heavy *h)
 {
     HttpTask *t;
-    while ((t = exec_evict(&h->exec)))
+    while ((t = exec_evict(&h->exec))) {
+        atomic_fetch_add_explicit(&h->pool->cut_off, 1, memory_order_relaxed);
         finish(h, t);
+    }
 }
 
 static bool must_quit(const heavy *h)
@@ -110,11 +114,11 @@ static bool must_quit(const heavy *h)
 
 static void rest(heavy *h)
 {
-    bool forced = pool_stage(h->pool) == POOL_FORCED;
+    bool parked = timers_first(&h->exec.parked) != NULL;
     signal_owner(h);
     exec_idle(&h->exec);
     wake_prepare(&h->exec.wake);
-    bool stay = has_work(h) || must_quit(h) || (!forced && pool_stage(h->pool) == POOL_FORCED);
+    bool stay = has_work(h) || (parked ? pool_stage(h->pool) == POOL_FORCED : must_quit(h));
     exec_sleep(&h->exec, stay ? 0 : -1);
     wake_cancel(&h->exec.wake);
 }

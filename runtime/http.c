@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "runtime/judge.h"
 
 /* MHD answers "not found" in its pool for anything larger than this share of it. */
-enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 1 << 20, TROUBLES_A_SECOND = 5 };
+enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 16 << 20, TROUBLES_A_SECOND = 5 };
 
 /* A connection. */
 typedef struct peer {
@@ -232,6 +233,7 @@ static enum MHD_Result body_call(http *h, HttpTask *t, const char *data, size_t 
 {
     size_t n = *size;
     *size = 0;
+    h->events->body(h->owner, t);
     if (t->status == 413) {
         /* A reply cannot be queued while the body comes: swallow some of the rest, so that the client reads
          * its 413. */
@@ -470,13 +472,23 @@ void http_close_after_replies(http *h)
     h->closing = true;
 }
 
+bool http_has_queued(const http *h)
+{
+    struct pollfd p = {.fd = h->config.listen_fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
 void http_quiesce(http *h)
 {
     if (h->config.listen_fd < 0)
         return;
     MHD_socket fd = MHD_quiesce_daemon(h->daemon);
-    if (fd != MHD_INVALID_SOCKET)
+    if (fd != MHD_INVALID_SOCKET) {
+        if (h->config.own_listener)
+            shutdown(fd,
+                     SHUT_RDWR); /* the caller holds it too: clients are to be refused, not kept waiting */
         close(fd);
+    }
     h->config.listen_fd = -1;
 }
 
@@ -500,4 +512,10 @@ void http_close_idle(http *h)
     for (peer *p = h->open.next; p != &h->open; p = p->next)
         if (!p->busy)
             shutdown(p->fd, SHUT_RDWR);
+}
+
+void http_close_all(http *h)
+{
+    for (peer *p = h->open.next; p != &h->open; p = p->next)
+        shutdown(p->fd, SHUT_RDWR);
 }

@@ -20,6 +20,7 @@
 typedef struct http http;
 
 typedef struct http_config {
+    bool own_listener;        /* nobody else accepts from it */
     int listen_fd;            /* listening; stays the caller's */
     unsigned max_connections; /* beyond it clients wait in the listen queue */
     size_t header_room;       /* bytes a connection holds for its heads */
@@ -34,6 +35,8 @@ typedef struct http_events {
     HttpTask *(*take)(void *owner);
     /* The head is there and good; the body is not. Route it. */
     void (*head)(void *owner, HttpTask *t);
+    /* Some of the body has come. */
+    void (*body)(void *owner, HttpTask *t);
     /* All of it is there: make it QUEUED or DONE. */
     void (*ready)(void *owner, HttpTask *t);
     /* Its connection has just been suspended: it may go to another thread now. */
@@ -80,7 +83,11 @@ bool http_take_room_made(http *h);
 /* From now on every reply closes its connection. */
 void http_close_after_replies(http *h);
 
-/* Accept no more. The listening descriptor stays open. */
+/* Whether clients wait in the accept queue. */
+bool http_has_queued(const http *h);
+
+/* Accept no more. The caller's listening descriptor stays open, but takes no connections any more if it is
+ * own_listener. */
 void http_quiesce(http *h);
 
 /* End the connections whose client has closed without the daemon noticing. Costs a system call for each that
@@ -89,5 +96,8 @@ void http_close_gone(http *h);
 
 /* End every connection that no request is being answered on. For the end of a drain. */
 void http_close_idle(http *h);
+
+/* End every connection. */
+void http_close_all(http *h);
 
 #endif

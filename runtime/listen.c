@@ -147,6 +147,7 @@ int listen_bind_tcp(listen_set *s, unsigned count, const char *host, int port, c
         listen_close(s);
         return explain(err, what, error, size);
     }
+    s->own = true;
     return 0;
 }
 
@@ -160,11 +161,11 @@ static int clear_path(const struct sockaddr_un *address)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return -EEXIST;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     int connected = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-    int err = connected == 0 ? -EADDRINUSE : 0;
+    int err = connected < 0 && errno == ECONNREFUSED ? 0 : -EADDRINUSE;
     close(fd);
     if (err == 0 && unlink(address->sun_path) < 0)
         err = -errno;

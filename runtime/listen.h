@@ -7,6 +7,7 @@
 #ifndef RUNTIME_LISTEN_H
 #define RUNTIME_LISTEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { LISTEN_NAME_BYTES = 160 };
@@ -14,6 +15,7 @@ enum { LISTEN_NAME_BYTES = 160 };
 typedef struct listen_set {
     int *fds; /* one a worker; some may be the same */
     unsigned count;
+    bool own;                     /* each worker has one of its own */
     char *unix_path;              /* to be removed at the end, or NULL */
     char name[LISTEN_NAME_BYTES]; /* "http://127.0.0.1:8080", "unix:PATH" */
 } listen_set;

@@ -29,6 +29,7 @@ typedef struct pool_config {
     unsigned max_queue;          /* tasks that may wait for a heavy worker */
     uint64_t handler_timeout_ns; /* 0: none */
     http_config http;            /* for each worker, but for listen_fd and max_connections */
+    bool own_listeners;          /* no two workers share one: each stops its own when it drains */
     const int *listen_fds;       /* one a worker; the caller's, and listening */
 } pool_config;
 
@@ -50,7 +51,8 @@ struct pool {
     pthread_mutex_t lock;                         /* for `injected` and the condition */
     pthread_cond_t changed;                       /* a thread has become ready, or ended */
     ring *injected;                               /* [lock to push] tasks without a socket */
-    atomic_bool quit_heavies;                     /* [any] no worker is left that could send more */
+    atomic_uint cut_off;      /* [any] requests that a forced stop ended before their handler did */
+    atomic_bool quit_heavies; /* [any] no worker is left that could send more */
 };
 
 /* Make everything, start nothing. Returns: 0, or -errno with nothing left behind. */

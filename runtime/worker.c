@@ -18,7 +18,8 @@ enum {
     AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
     GONE_SLEEP_MS = 1000,    /* how long a connection that is closed already may be held */
     DRAIN_SLEEP_MS = 20,
-    DRAIN_QUIET_NS = 200000000 /* how long an idle connection may still send a request while draining */
+    FORCED_READ_NS = 300000000, /* how long a client may take to read its last reply after a forced stop */
+    DRAIN_QUIET_NS = 200000000  /* how long an idle connection may still send a request while draining */
 };
 
 struct worker {
@@ -51,8 +52,10 @@ static HttpTask *on_take(void *owner)
 {
     worker *w = owner;
     HttpTask *t = slab_take(w->tasks);
-    if (t)
+    if (t) {
         task_begin(t, w);
+        t->received_ns = w->exec.now_ns;
+    }
     w->active_ns = w->exec.now_ns;
     return t;
 }
@@ -61,6 +64,13 @@ static void on_head(void *owner, HttpTask *t)
 {
     worker *w = owner;
     t->received_ns = w->exec.now_ns;
+}
+
+static void on_body(void *owner, HttpTask *t)
+{
+    worker *w = owner;
+    (void)t;
+    w->active_ns = w->exec.now_ns;
 }
 
 static void on_ready(void *owner, HttpTask *t)
@@ -149,6 +159,7 @@ static void on_trouble(void *owner, const char *message)
 static const http_events events = {
     .take = on_take,
     .head = on_head,
+    .body = on_body,
     .ready = on_ready,
     .suspended = on_suspended,
     .sent = on_sent,
@@ -161,8 +172,7 @@ static const http_events events = {
 
 static void answer_503(HttpTask *t, const char *why)
 {
-    canned_error(t, 503, why);
-    canned_header(t, "Retry-After", "1");
+    canned_busy(t, why);
     task_move(t, TASK_DONE);
 }
 
@@ -192,7 +202,8 @@ static size_t done_depth(const worker *w)
 static void run_due(worker *w)
 {
     HttpTask *t;
-    while ((t = exec_run_due(&w->exec)))
+    uint64_t until_ns = w->exec.now_ns;
+    while ((t = exec_run_due(&w->exec, until_ns)))
         release(w, t);
 }
 
@@ -204,6 +215,7 @@ static void run_one(worker *w, HttpTask *t)
         return;
     }
     if (pool_stage(w->pool) == POOL_FORCED) {
+        atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
         answer_503(t, "The server is stopping");
         return;
     }
@@ -319,21 +331,21 @@ void worker_turn(worker *w)
 
 /* --- the drain --- */
 
-/* Take in what is in the accept queue, about ten connections a run: closing the socket would reset them. */
+/* Take in what is in the accept queue: closing the socket would reset it. */
 static void accept_queued(worker *w)
 {
-    for (int quiet = 0; quiet < 3;) {
-        unsigned before = http_connections(w->http);
-        turn(w, 0);
-        quiet = http_connections(w->http) > before ? 0 : quiet + 1;
-    }
+    do
+        turn(w, http_at_limit(w->http) ? DRAIN_SLEEP_MS : 0);
+    while (http_has_queued(w->http) && pool_stage(w->pool) != POOL_FORCED);
 }
 
 static void evict_parked(worker *w)
 {
     HttpTask *t;
-    while ((t = exec_evict(&w->exec)))
+    while ((t = exec_evict(&w->exec))) {
+        atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
         release(w, t);
+    }
 }
 
 /* Idle connections may send one more request, which gets its reply and "Connection: close". */
@@ -350,10 +362,16 @@ static void drain(worker *w)
     w->active_ns = w->exec.now_ns;
     while (http_connections(w->http) && !is_quiet(w) && pool_stage(w->pool) != POOL_FORCED)
         turn(w, DRAIN_SLEEP_MS);
+    uint64_t since_ns = w->exec.now_ns;
     while (w->busy) {
-        /* Forced: heavy workers hand back what they have; each turn ends what waits here. */
+        /* Forced: heavy workers hand back what they have; each turn ends what waits here; and who does not
+         * read is cut off. */
         evict_parked(w);
         turn(w, DRAIN_SLEEP_MS);
+        if (w->exec.now_ns - since_ns > FORCED_READ_NS) {
+            atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
+            http_close_all(w->http);
+        }
     }
     http_close_idle(w->http);
     for (int i = 0; i < 3; i++)
@@ -418,6 +436,7 @@ int worker_new(pool *p, unsigned index, worker **ret_worker)
     w->lingering.loop = &w->exec.loop;
     http_config config = p->config.http;
     config.listen_fd = p->config.listen_fds[index];
+    config.own_listener = p->config.own_listeners;
     config.max_connections = (p->config.max_connections + p->config.workers - 1) / p->config.workers;
     w->capacity = config.max_connections;
     err = make_rings(w, w->capacity);
