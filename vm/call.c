@@ -85,6 +85,9 @@ static void answer_plain_500(vm_request *r)
     r->content_type = buf_add(r->body_out, text, sizeof(text) - 1) == 0 ? "application/json" : NULL;
 }
 
+/* What stands for the error of a handler that yielded to nobody: its text is made where it may fail. */
+static const char foreign_yield;
+
 /* Push the text for the log: the error with where it came from. The error is at index 2. */
 static void push_trace(lua_State *L, lua_State *co, vm *v)
 {
@@ -96,8 +99,10 @@ static void push_trace(lua_State *L, lua_State *co, vm *v)
             return;
         }
     }
-    size_t n;
-    luaL_tolstring(L, 2, &n);
+    if (lua_touserdata(L, 2) == &foreign_yield)
+        lua_pushliteral(L, "a handler yielded; only sleep and the like may wait here");
+    else
+        luaL_tolstring(L, 2, NULL);
     luaL_traceback(L, co, lua_tostring(L, -1), 0);
 }
 
@@ -148,25 +153,36 @@ static void drop_coroutine(vm *v, vm_run *run)
     run->co_ref = LUA_NOREF;
 }
 
+/* Report the error at the top of L, which is left in its place if that fails. Returns: Lua's status. */
+static int try_report(lua_State *L, vm_run *run)
+{
+    lua_pushcfunction(L, report);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, run);
+    lua_insert(L, -2);
+    return lua_pcall(L, 2, 0, 0);
+}
+
 /* The coroutine ended with `status` and the error at its top. It is not used again. */
 static void fail(vm *v, vm_run *run, int status)
 {
     lua_State *L = v->L;
     int top = lua_gettop(L);
+    int failed = LUA_ERRMEM;
     if (status == LUA_ERRMEM || status == LUA_ERRERR)
         v->soiled = true;
-    bool ok = lua_checkstack(L, 4) && lua_checkstack(run->co, 1);
-    if (ok) {
-        lua_pushcfunction(L, report);
-        lua_pushlightuserdata(L, run);
+    if (lua_checkstack(L, 4) && lua_checkstack(run->co, 1)) {
         lua_pushvalue(run->co, -1); /* the original stays for the traceback */
         lua_xmove(run->co, L, 1);
-        int failed = lua_pcall(L, 2, 0, 0);
-        ok = failed == LUA_OK;
+        failed = try_report(L, run);
+        /* A raised reply that cannot be encoded, a __tostring that fails: that error is to be told instead.
+         */
+        if (failed == LUA_ERRRUN)
+            failed = try_report(L, run);
         if (failed == LUA_ERRMEM)
             v->soiled = true;
     }
-    if (!ok)
+    if (failed)
         answer_plain_500(&run->request);
     drop_coroutine(v, run);
     lua_settop(L, top);
@@ -189,7 +205,7 @@ static vm_result go(vm *v, vm_run *run, int nargs)
     } else {
         if (status == LUA_YIELD) {
             lua_settop(run->co, 0);
-            lua_pushliteral(run->co, "a handler yielded; only sleep and the like may wait here");
+            lua_pushlightuserdata(run->co, (void *)(uintptr_t)&foreign_yield);
             status = LUA_ERRRUN;
         }
         fail(v, run, status);

@@ -177,7 +177,9 @@ static int on_header(lua_State *L)
         if (found > 1)
             lua_concat(L, 3);
     }
-    return found ? 1 : 0;
+    if (!found)
+        lua_pushnil(L); /* a value, so that tostring(ctx:header(name)) works */
+    return 1;
 }
 
 static int on_cookies(lua_State *L)

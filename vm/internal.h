@@ -80,4 +80,13 @@ void globals_install(lua_State *L);
  * filled. */
 int vm_call(vm *v, int nargs, int nresults, char *error, size_t size);
 
+#ifdef POOLSRV_DEBUG
+/* For tests: on this thread, let Lua have `after` more allocations, refuse it the `count` that follow, and
+ * grant the rest. One that is refused is tried again after a collection, so it takes two to make an error. */
+void vm_fail_allocations(size_t after, size_t count);
+
+/* How many were refused since that call. */
+size_t vm_failed_allocations(void);
+#endif
+
 #endif

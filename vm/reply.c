@@ -444,13 +444,13 @@ static bool has_no_body(int status)
     return status == 204 || status == 304;
 }
 
+/* r->status is the one to send, which need not be the reply's. */
 static void finish(lua_State *L, int index, vm_request *r)
 {
     const reply *from = lua_touserdata(L, index);
     luaL_checkstack(L, 8, "reply");
-    r->status = from->status;
     r->content_type = NULL;
-    if (!has_no_body(from->status) && from->kind != REPLY_EMPTY) {
+    if (!has_no_body(r->status) && from->kind != REPLY_EMPTY) {
         lua_getiuservalue(L, index, VALUE);
         int value = lua_gettop(L);
         switch (from->kind) {
@@ -495,9 +495,9 @@ void reply_from_values(lua_State *L, int first, int n, vm_request *r)
         return;
     }
     if (reply_is(L, first)) {
+        const reply *from = lua_touserdata(L, first);
+        r->status = status_of_values(L, first, n, from->status);
         finish(L, first, r);
-        if (n > 1)
-            r->status = status_of_values(L, first, n, r->status);
         return;
     }
     r->status = status_of_values(L, first, n, 200);

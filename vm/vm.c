@@ -15,10 +15,48 @@ enum { IDLE_GARBAGE_BYTES = 32768 };
 
 const char vm_park_mark = 0;
 
+#ifdef POOLSRV_DEBUG
+static _Thread_local size_t growths_left, failures_left, failures_met;
+
+void vm_fail_allocations(size_t after, size_t count)
+{
+    growths_left = after;
+    failures_left = count;
+    failures_met = 0;
+}
+
+size_t vm_failed_allocations(void)
+{
+    return failures_met;
+}
+
+static bool is_to_fail(size_t had, size_t size)
+{
+    if (size <= had || failures_left == 0)
+        return false;
+    if (growths_left > 0) {
+        growths_left--;
+        return false;
+    }
+    failures_left--;
+    failures_met++;
+    return true;
+}
+#else
+static bool is_to_fail(size_t had, size_t size)
+{
+    (void)had;
+    (void)size;
+    return false;
+}
+#endif
+
 static void *allocate(void *user, void *p, size_t old, size_t size)
 {
     vm *v = user;
     size_t had = p ? old : 0;
+    if (is_to_fail(had, size))
+        return NULL;
     if (size == 0) {
         free(p);
         v->bytes -= had;
