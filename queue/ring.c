@@ -68,7 +68,8 @@ int ring_push(ring *r, void *item)
 /* Not ck's own way for many producers: there each spins until those before it have published, and with more
  * threads than cores the spinning ones keep the one they wait for off the processor. They then advance by an
  * item per time slice, and do not get out of that: 200,000 items from three threads on two cores took more
- * than four seconds in every fourth run. With a lock it is 40 ms at most, for 5 ns a push when alone. */
+ * than four seconds in every fourth run. With a lock it is 40 ms at most where nothing else runs, for some 5
+ * ns a push when alone. */
 int ring_push_many(ring *r, void *item)
 {
     pthread_mutex_lock(&r->producers);

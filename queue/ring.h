@@ -7,8 +7,9 @@
  *   one producer,   many consumers   ring_push       ring_pop_shared
  *   many producers, one consumer     ring_push_many  ring_pop_many
  *
- * ring_push, ring_pop and ring_pop_shared are lock-free. ring_push_many is not: a producer that is preempted
- * between taking a slot and publishing it holds up the producers behind it for as long. */
+ * ring_push, ring_pop and ring_pop_shared are lock-free. ring_push_many takes a mutex round ring_push: ck's
+ * own way for many producers spins, and convoys with more threads than cores (see ring.c). The path of a
+ * request does not use it. */
 #ifndef QUEUE_RING_H
 #define QUEUE_RING_H
 
