@@ -169,8 +169,9 @@ static inline void conn_finish(client *cl, conn *c, const reply *r)
         show_wrong(cl, r);
 
     /* Bytes behind the reply answer nothing that was asked, and a request that was cut short would garble the
-     * next: such a connection is not used again. */
-    if (r->closes || r->all_bytes != c->input_bytes || c->sent_bytes < cl->request_bytes) {
+     * next: such a connection is not used again. Nor is one that was asked to close: not every server says
+     * so. */
+    if (r->closes || cl->tg.closes || r->all_bytes != c->input_bytes || c->sent_bytes < cl->request_bytes) {
         conn_close(cl, c);
         conn_open(cl, c);
         return;

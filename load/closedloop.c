@@ -4,9 +4,20 @@
  * waits for its reply before it asks again, so they flatter a server that stalls: openloop.c has the others.
  * Where the server closes the connection with its reply, connecting anew is part of the next request.
  *
- * Every reply is looked at. It loads the machine it runs on and no other.
- * Exit codes: 0 all replies were right, 1 there were errors or wrong replies, 2 usage, 3 no connection. */
+ * Every reply is looked at. SIGTERM or SIGINT ends it before its time, with the report. It loads the machine
+ * it runs on and no other. Exit codes: 0 all replies were right, 1 there were errors or wrong replies, 2
+ * usage, 3 no connection. */
 #include "client.h"
+
+#include <signal.h>
+
+static volatile sig_atomic_t stopping;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    stopping = 1;
+}
 
 /* Connections take turns, so the one that was free first is used first. */
 static void send_all(client *cl)
@@ -21,6 +32,8 @@ static void run(client *cl)
     client_connect(cl);
     uint64_t end_ns = cl->start_ns + (uint64_t)(cl->tg.duration_s * (double)NS_PER_S);
     for (uint64_t now = cl->start_ns; now < end_ns || cl->busy > 0; now = now_ns()) {
+        if (stopping)
+            end_ns = now;
         if (now >= cl->sweep_ns) {
             client_sweep(cl);
             client_arm(cl, cl->sweep_ns);
@@ -49,6 +62,8 @@ int main(int argc, char **argv)
 {
     static client cl;
     parse(&cl.tg, argc, argv);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_signal}, NULL);
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = on_signal}, NULL);
     client_init(&cl);
     run(&cl);
     int code = client_report(&cl, 0, "from when each request was sent");

@@ -25,7 +25,7 @@
 
 typedef struct target {
     const char *program; /* as messages name it */
-    const char *path, *method, *body, *expect, *expect_exactly;
+    const char *path, *method, *body, *expect, *expect_exactly, *expect_bytes;
     char host[80]; /* as the Host header wants it */
     char headers[8192];
     struct sockaddr_storage address;
@@ -35,6 +35,7 @@ typedef struct target {
     unsigned connections;
     int status; /* 0: any 2xx */
     bool json;
+    bool closes; /* a header says that the connection is to close */
 } target;
 
 enum {
@@ -47,6 +48,7 @@ enum {
     TARGET_STATUS,
     TARGET_EXPECT,
     TARGET_EXPECT_EXACTLY,
+    TARGET_EXPECT_BYTES,
     TARGET_JSON,
     TARGET_HELP,
     TARGET_OPTIONS
@@ -61,6 +63,7 @@ enum {
         {"status", required_argument, NULL, TARGET_STATUS},                                                  \
         {"expect", required_argument, NULL, TARGET_EXPECT},                                                  \
         {"expect-exactly", required_argument, NULL, TARGET_EXPECT_EXACTLY},                                  \
+        {"expect-bytes", required_argument, NULL, TARGET_EXPECT_BYTES},                                      \
         {"json", no_argument, NULL, TARGET_JSON},                                                            \
     {                                                                                                        \
         "help", no_argument, NULL, TARGET_HELP                                                               \
@@ -76,6 +79,7 @@ enum {
     "  --status N             the only right status (any 2xx)\n"                                             \
     "  --expect TEXT          the reply's body must contain it\n"                                            \
     "  --expect-exactly TEXT  the reply's body must be it\n"                                                 \
+    "  --expect-bytes TEXT    the reply's body must have the bytes of it, in whatever order\n"               \
     "  --json                 print JSON\n"                                                                  \
     "  --help\n"
 
@@ -108,6 +112,7 @@ static inline void target_add_header(target *tg, const char *header)
     if (used + n + 3 > sizeof tg->headers)
         die(tg, 2, "--header: too many");
     snprintf(tg->headers + used, sizeof tg->headers - used, "%s\r\n", header);
+    tg->closes = tg->closes || strcasecmp(header, "connection: close") == 0;
 }
 
 static inline bool target_loopback(target *tg, const char *host, uint16_t port)
@@ -185,6 +190,9 @@ static inline void target_option(target *tg, int id, const char *name, const cha
     case TARGET_EXPECT_EXACTLY:
         tg->expect_exactly = optarg;
         break;
+    case TARGET_EXPECT_BYTES:
+        tg->expect_bytes = optarg;
+        break;
     case TARGET_JSON:
         tg->json = true;
         break;
@@ -224,11 +232,28 @@ static inline char *target_request(const target *tg, size_t *ret_bytes)
     return request;
 }
 
+/* Have the two the same bytes, as far as their sum and the sum of their squares tell? JSON whose members come
+ * in another order does. */
+static inline bool target_same_bytes(const char *a, const char *b, size_t n)
+{
+    uint64_t sums = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t x = (unsigned char)a[i], y = (unsigned char)b[i];
+        sums += x - y;
+        squares += x * x - y * y;
+    }
+    return sums == 0 && squares == 0;
+}
+
 static inline bool target_accepts(const target *tg, const reply *r)
 {
     if (tg->status ? r->status != tg->status : r->status / 100 != 2)
         return false;
     if (tg->expect && !memmem(r->body, r->body_bytes, tg->expect, strlen(tg->expect)))
+        return false;
+    if (tg->expect_bytes && (r->body_bytes != strlen(tg->expect_bytes) ||
+                             (memcmp(r->body, tg->expect_bytes, r->body_bytes) != 0 &&
+                              !target_same_bytes(r->body, tg->expect_bytes, r->body_bytes))))
         return false;
     return !tg->expect_exactly || (r->body_bytes == strlen(tg->expect_exactly) &&
                                    memcmp(r->body, tg->expect_exactly, r->body_bytes) == 0);
