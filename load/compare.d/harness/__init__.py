@@ -5,6 +5,7 @@ server     what a server's folder must say              measure    one timed run
 tools      programs: built, installed, found            results    runs into medians with intervals
 instance   one server process, with its CPU and memory  report     tables, for people and for Markdown
 check      replies by value, before anything is timed   figures    charts
-calibrate  how many turns are 20 ms of CPU              session    all of it, from start to end
-clients    the load clients' command lines              options    the command line
+calibrate  how many turns are 20 ms of CPU              goals      which of poolsrv's are reached
+clients    the load clients' command lines              session    all of it, from start to end
+options    the command line                             program    the script's own order of things
 """

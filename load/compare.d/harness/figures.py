@@ -2,7 +2,9 @@
 
 from chart import Bar, Chart, svg
 
-from .report import TIMEOUT_S, titles_of
+from .measure import TIMEOUT_S
+from .report import titles_of
+from .results import exact_enough
 
 CLOSED = (("cpu_us", "server's CPU a request, us"), ("rate", "requests a second"))
 BESIDE = (("p99_ms", "p99 of the light requests, ms from when each was due"), ("heavy_rate", "heavy requests a second"))
@@ -10,6 +12,11 @@ BESIDE = (("p99_ms", "p99 of the light requests, ms from when each was due"), ("
 
 def _group(workers):
     return "1 worker" if workers == 1 else f"{workers} workers"
+
+
+def _title(case):
+    title = case["title"].split(":")[0] if case["beside"] else case["title"]
+    return title[0].upper() + title[1:]
 
 
 def _chart(case, metric, unit, titles):
@@ -22,17 +29,17 @@ def _chart(case, metric, unit, titles):
             bars[place] = Bar(figure["value"], figure["low"], figure["high"])
         if metric == "p99_ms" and figure and figure["value"] >= TIMEOUT_S * 999:
             notes[place] = "or more"
-    series = list(dict.fromkeys(titles[row["server"]] for row in rows))
+    series = list(titles.values())  # all of them, so that each looks the same in every chart
     groups = list(dict.fromkeys(_group(row["workers"]) for row in rows))
-    title = case["title"].split(":")[0].capitalize() if case["beside"] else case["title"]
-    return Chart(f"{title}: {unit.split(',')[0]}", unit, groups, series, bars,
+    return Chart(f"{_title(case)}: {unit.split(',')[0]}", unit, groups, series, bars,
                  form=",.0f" if metric == "rate" else ".3g", notes=notes)
 
 
 def _caption(case, results):
     options = results["options"]
+    whiskers = "95 % bootstrap intervals" if exact_enough(results) else "intervals, narrower than 95 %"
     words = [f"Made by load/compare. {case['title'][0].upper()}{case['title'][1:]}. Medians of {options['rounds']} "
-             f"rounds of {options['run_s']} s; whiskers are 95 % bootstrap intervals."]
+             f"rounds of {options['run_s']} s; whiskers are {whiskers}."]
     if case["beside"]:
         words.append(f"The light load is {results['light_rate']:.0f} requests a second for every server.")
     return "\n".join(words + results["machine"][:1])

@@ -61,6 +61,7 @@ class Instance:
         self.cores = cores.for_server(workers)
         self.client_cores = cores.for_clients(workers)
         self.process = self.port = self.log = self.command = None
+        self.stopping = []
 
     @property
     def name(self):
@@ -141,24 +142,29 @@ class Instance:
 
     def begin_stop(self):
         if self.alive():
+            self.stopping = tree(self.process.pid)
             self.process.terminate()
 
     def finish_stop(self):
-        """Wait for its end; what does not go is killed, with the processes below it."""
+        """Wait for its end, and for that of the processes below it; what does not go is killed."""
         if self.process is None:
             return
-        pids = tree(self.process.pid) if self.alive() else []
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            for pid in pids:
-                _kill(pid)
+            self.process.kill()
             self.process.wait()
-        self.process = None
+        end = time.monotonic() + STOP_S
+        while any(map(_runs, self.stopping)) and time.monotonic() < end:
+            time.sleep(0.02)
+        for pid in filter(_runs, self.stopping):
+            os.kill(pid, signal.SIGKILL)
+        self.process, self.stopping = None, []
 
 
-def _kill(pid):
+def _runs(pid):
+    """Does it run, or is it at most waited for by somebody else?"""
     try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

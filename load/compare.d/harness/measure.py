@@ -1,7 +1,8 @@
 """One timed run of one server: a sample, which is a dict of figures.
 
-In all cases: rate, p50_ms, p99_ms, p999_ms, cpu_cores (how many the server kept busy), rss_mib, threads, errors,
-client_busy (a core of its own is 1). cpu_us, the server's CPU for a request, where all requests are alike. With a
+In all cases: rate, p50_ms, p99_ms, p999_ms, cpu_cores (how many the server kept busy), rss_mib, threads, client_busy (a core of its own is 1),
+closed (requests that met a connection which the server had just closed; a browser would send them again), and
+errors of other kinds. cpu_us, the server's CPU for a request, where all requests are alike. With a
 heavy load beside: heavy_rate, and given_up, the share of the light requests that were not answered in time.
 """
 
@@ -77,7 +78,8 @@ def _beside_heavy(instance, case, clients, pace, body):
         sample = _sample(instance, report, before, begin)
     del sample["cpu_us"]  # most of it is the heavy load's
     sample["heavy_rate"] = heavy["rate"]
-    sample["errors"] += heavy["errors"] - report["error_kinds"]["timeout"]
+    sample["errors"] += heavy["errors"] - heavy["error_kinds"]["closed"] - report["error_kinds"]["timeout"]
+    sample["closed"] += heavy["error_kinds"]["closed"]
     sample["given_up"] = report["error_kinds"]["timeout"] / (report["ok"] + report["errors"])
     return sample
 
@@ -102,6 +104,7 @@ def _sample(instance, report, before_us, begin):
         "cpu_cores": spent_us / 1e6 / seconds,
         "rss_mib": rss_mib,
         "threads": threads,
-        "errors": report["errors"],
+        "errors": report["errors"] - report["error_kinds"]["closed"],
+        "closed": report["error_kinds"]["closed"],
         "client_busy": report["client_busy"],
     }

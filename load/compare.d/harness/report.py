@@ -2,7 +2,7 @@
 
 import os
 
-from . import results as results_of
+from . import goals, results as results_of
 from .measure import TIMEOUT_S
 from .tables import Table
 
@@ -27,12 +27,9 @@ def _range(figure, form=number):
     return f"{form(figure['low'])}-{form(figure['high'])}" if figure else ""
 
 
-def _late(row, name):
-    """A latency; what reaches the timeout is longer than anybody knows."""
-    value = row["summary"][name]["value"]
-    if "given_up" in row["summary"] and value >= TIMEOUT_S * 999:
-        return f">= {TIMEOUT_S * 1000:.0f}"
-    return number(value)
+def _late_number(value_ms):
+    """A latency of the light load; what reaches the timeout is longer than anybody knows."""
+    return f">= {TIMEOUT_S * 1000:.0f}" if value_ms >= TIMEOUT_S * 999 else number(value_ms)
 
 
 def _ratio(row, name):
@@ -45,8 +42,9 @@ def _notes(row, pinned):
     if row["failed"]:
         notes.append("FAILED: " + row["failed"])
     figures = row["summary"]
-    if figures and figures["errors"]["value"] > 0:
-        notes.append(f"{figures['errors']['value']:.0f} errors a run")
+    for name, words in (("errors", "errors"), ("closed", "requests met a closed connection")):
+        if figures and figures[name]["value"] > 0:
+            notes.append(f"{figures[name]['value']:.0f} {words} a run")
     if figures and pinned and figures["client_busy"]["value"] > CLIENT_BOUND and "given_up" not in figures:
         notes.append("client at its limit")
     return "; ".join(notes)
@@ -63,14 +61,15 @@ BESIDE = [("server", "<"), ("workers", ">"), ("light req/s", ">"), ("p50 ms", ">
 def _closed_row(row):
     figures = row["summary"]
     return [_middle(row, "rate"), _range(figures["rate"]), _middle(row, "cpu_us"), _range(figures["cpu_us"]),
-            *_ratio(row, "cpu_us"), _late(row, "p50_ms"), _late(row, "p99_ms"), _late(row, "p999_ms"),
+            *_ratio(row, "cpu_us"), _middle(row, "p50_ms"), _middle(row, "p99_ms"), _middle(row, "p999_ms"),
             _middle(row, "rss_mib")]
 
 
 def _beside_row(row):
     figures = row["summary"]
-    return [_middle(row, "rate"), _late(row, "p50_ms"), _late(row, "p99_ms"), _range(figures["p99_ms"]),
-            _late(row, "p999_ms"), f"{100 * figures['given_up']['value']:.0f} %", _middle(row, "heavy_rate"),
+    late = {name: _late_number(figures[name]["value"]) for name in ("p50_ms", "p99_ms", "p999_ms")}
+    return [_middle(row, "rate"), late["p50_ms"], late["p99_ms"], _range(figures["p99_ms"], _late_number),
+            late["p999_ms"], f"{100 * figures['given_up']['value']:.0f} %", _middle(row, "heavy_rate"),
             _range(figures["heavy_rate"]), *_ratio(row, "heavy_rate"), _middle(row, "cpu_cores"),
             _middle(row, "rss_mib")]
 
@@ -158,6 +157,9 @@ def text(results):
     titles = titles_of(results)
     for case in results["cases"]:
         parts.append(case["title"] + "\n" + case_table(case, titles, results["options"]["pinned"]).text())
+    reached = goals.table(results)
+    if reached.rows:
+        parts.append(reached.text())
     return "\n\n".join(parts)
 
 
@@ -173,6 +175,9 @@ def markdown(results, charts=None):
     parts = ["    " + COMMAND, "```\n" + "\n".join(set_up(results)) + "\n```", server_table(results).markdown()]
     if _has_heavy(results):
         parts += [heavy_text(results), heavy_table(results).markdown()]
+    reached = goals.table(results)
+    if reached.rows:
+        parts.append(reached.markdown())
     titles = titles_of(results)
     for case in results["cases"]:
         title = case["title"][0].upper() + case["title"][1:]

@@ -7,6 +7,7 @@ what is worth knowing about the set-up stands in the class, since it is printed 
 import glob
 import importlib
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -62,13 +63,13 @@ class Server:
         return self.cases is None or case.name in self.cases
 
     def version(self, tools):
-        """The first line that it says of itself, or the versions of its npm packages."""
+        """What it says of itself, or the versions of its npm packages; empty when it has none."""
         if not self.version_command:
-            return " ".join(f"{name} {tools.npm_versions[name]}" for name in self.npm)
+            return " ".join(tools.npm_versions[name] for name in self.npm)
         command = [tools.fill(word) for word in self.version_command]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        return lines[0] if lines else ""
+        found = re.search(r"\d+(\.\d+)+[\w.+~-]*", done.stdout + done.stderr)
+        return found[0] if found else ""
 
 
 class Place:
