@@ -24,12 +24,17 @@ def _middle(row, name):
 
 
 def _range(figure, form=number):
-    return f"{form(figure['low'])}-{form(figure['high'])}" if figure else ""
+    return f"{form(figure['low'])}-{form(figure['high'])}"
 
 
 def _late_number(value_ms):
     """A latency of the light load; what reaches the timeout is longer than anybody knows."""
     return f">= {TIMEOUT_S * 1000:.0f}" if value_ms >= TIMEOUT_S * 999 else number(value_ms)
+
+
+def _late_range(figure):
+    """Where all of it is beyond the timeout, there is no more to say than _late_number does."""
+    return _range(figure, _late_number).replace("->", " to >") if figure["low"] < TIMEOUT_S * 999 else ""
 
 
 def _ratio(row, name):
@@ -68,7 +73,7 @@ def _closed_row(row):
 def _beside_row(row):
     figures = row["summary"]
     late = {name: _late_number(figures[name]["value"]) for name in ("p50_ms", "p99_ms", "p999_ms")}
-    return [_middle(row, "rate"), late["p50_ms"], late["p99_ms"], _range(figures["p99_ms"], _late_number),
+    return [_middle(row, "rate"), late["p50_ms"], late["p99_ms"], _late_range(figures["p99_ms"]),
             late["p999_ms"], f"{100 * figures['given_up']['value']:.0f} %", _middle(row, "heavy_rate"),
             _range(figures["heavy_rate"]), *_ratio(row, "heavy_rate"), _middle(row, "cpu_cores"),
             _middle(row, "rss_mib")]
