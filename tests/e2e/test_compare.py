@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from poolsrv import DEADLINE_S, PROGRAM, ROOT, Output, environment
 
 QUICK = ("--no-install", "--workers", "1", "--rounds", "1", "--duration", "0.1")
@@ -82,15 +84,24 @@ def children(pid):
     return found[1:]
 
 
-def test_interrupt_stops_all_that_it_started():
+def command_of(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+@pytest.mark.parametrize("running", ["floor", "closedloop"])
+def test_interrupt_stops_all_that_it_started(running):
+    """While servers are being started, and while they are driven."""
     with start("poolsrv,floor", "--cases", "json-16", "--duration", "60") as process:
         said = Output(process.stderr)
-        said.wait(r"cases, \d+ servers")
         end = time.monotonic() + DEADLINE_S
-        while len(children(process.pid)) < 3:  # two servers and a client
+        while True:
+            below = children(process.pid)
+            if any(running in command_of(pid) and " --" in command_of(pid) for pid in below):
+                break
             assert time.monotonic() < end, said.text
-            time.sleep(0.02)
-        below = children(process.pid)
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_S) == 130, said.text
     assert [pid for pid in below if os.path.exists(f"/proc/{pid}/exe")] == []

@@ -8,4 +8,5 @@ check      replies by value, before anything is timed   figures    charts
 calibrate  how many turns are 20 ms of CPU              goals      which of poolsrv's are reached
 clients    the load clients' command lines              session    all of it, from start to end
 options    the command line                             program    the script's own order of things
+interrupts SIGINT and SIGTERM
 """

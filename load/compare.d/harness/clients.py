@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from .cases import BLOCK_MS, HEAVY_CONNECTIONS, LIGHT_CONNECTIONS
 from .instance import Failed, on_cores
+from .interrupts import held
 
 CLOSED_TIMEOUT_S = 2  # after which a request is an error
 LATE_S = 30  # a client that is so much later than it should be has got stuck
@@ -57,12 +58,14 @@ class Clients:
 
     @contextmanager
     def _started(self, command):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True, start_new_session=True)
+        process = None
         try:
+            with held():
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                           start_new_session=True)
             yield process
         finally:
-            if process.returncode is None:
+            if process is not None and process.returncode is None:
                 process.kill()
                 process.communicate()
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from .check import CannotAsk, Wrong, check
+from .interrupts import held
 from .server import Place
 
 START_S = 20
@@ -79,7 +80,7 @@ class Instance:
         prefix = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         prefix += on_cores(self.cores)
         self.command = command
-        with open(self.log, "wb") as output:
+        with open(self.log, "wb") as output, held():
             self.process = subprocess.Popen([*prefix, *command], stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=subprocess.STDOUT, start_new_session=True,
                                             env={**os.environ, **self.server.environment(place)})

@@ -1,9 +1,8 @@
 """The program: choose, build and install, drive, report."""
 
-import signal
 import sys
 
-from . import figures, report, results as results_of
+from . import figures, interrupts, report, results as results_of
 from .clients import Clients
 from .options import parse
 from .server import load
@@ -11,13 +10,9 @@ from .session import Session, say
 from .tools import CannotRun, Tools
 
 
-def _end_on_signal(number, _):
-    raise SystemExit(128 + number)
-
-
 def _measure(options):
     tools = Tools(say)
-    tools.build()
+    tools.build(options.install)
     servers = [load(name) for name in options.servers]
     if options.install:
         tools.install(servers)
@@ -45,14 +40,12 @@ def _write(results, options):
 def main(arguments):
     """Returns: the exit code."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _end_on_signal)
+    interrupts.install()
     try:
         results = results_of.read(options.source) if options.source else _measure(options)
     except (CannotRun, OSError, ValueError) as why:
         say(f"load/compare: {why}")
         return 2
-    except KeyboardInterrupt:
-        return 130
     say("")
     print(report.text(results))
     _write(results, options)

@@ -8,6 +8,7 @@ from pathlib import Path
 from . import results as results_of
 from .calibrate import calibrate
 from .instance import Failed, Instance
+from .interrupts import held
 from .measure import LIGHT_SHARE, capacity, measure, settle, warm_up
 from .schedule import Clock, case_seconds, duration_text, rounds, run_seconds
 
@@ -64,10 +65,11 @@ class Session:
             self._prepare(case, bodies, result)
             self._drive(case, bodies, result)
         finally:
-            for instance in instances:
-                instance.begin_stop()
-            for instance in instances:
-                instance.finish_stop()
+            with held():
+                for instance in instances:
+                    instance.begin_stop()
+                for instance in instances:
+                    instance.finish_stop()
         return result
 
     def _start(self, case, instances, scratch, result):

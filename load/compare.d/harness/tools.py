@@ -45,16 +45,19 @@ class Tools:
     def fill(self, word):
         return {"@POOLSRV@": self.poolsrv, "@BUN@": self.bun}.get(word, word)
 
-    def build(self):
+    def build(self, install):
         """What is of this tree. With POOLSRV set to a program, that is taken, and the clients from beside it."""
         if not os.environ.get("POOLSRV"):
-            self._build_all()
+            self._build_all(install)
         self.poolsrv = _lib("poolsrv_path")
         self.floor, self.closedloop, self.openloop = (
             _lib("load_program", name) for name in ("floor", "closedloop", "openloop"))
 
-    def _build_all(self):
+    def _build_all(self, install):
         self.say("building poolsrv and the load clients")
+        if install:
+            subprocess.run([str(ROOT / "script" / "packages"), "build"], stdout=subprocess.DEVNULL,
+                           timeout=INSTALL_TIMEOUT_S, check=False)
         done = subprocess.run([str(ROOT / "script" / "build"), "release", "poolsrv", "load_floor", "load_openloop",
                                "load_closedloop"], stdout=subprocess.DEVNULL, timeout=INSTALL_TIMEOUT_S, check=False)
         if done.returncode != 0:
