@@ -31,6 +31,7 @@ class Session:
         self.capacities = {}
         self.about = {}
         self.all = [Instance(server, workers, options.cores) for server in servers for workers in options.workers]
+        self.cases = [case for case in options.cases if self.instances_of(case)]
         self.clock = None
 
     def instances_of(self, case):
@@ -38,7 +39,7 @@ class Session:
 
     def planned_s(self):
         total, seen = 0, False
-        for case in self.options.cases:
+        for case in self.cases:
             total += case_seconds(case, self.instances_of(case), self.options.rounds, self.pace,
                                   bool(case.beside) and not seen)
             seen = seen or bool(case.beside)
@@ -47,13 +48,13 @@ class Session:
     def run(self):
         """Returns: the results, as a dict."""
         planned = self.planned_s()
-        say(f"{len(self.options.cases)} cases, {len(self.all)} servers, {self.options.rounds} rounds: "
+        say(f"{len(self.cases)} cases, {len(self.all)} servers, {self.options.rounds} rounds: "
             f"about {duration_text(planned)}")
         self.clock = Clock(planned)
         cases = []
         with tempfile.TemporaryDirectory(prefix="compare.") as scratch:
             Path(scratch).chmod(0o755)
-            for case in self.options.cases:
+            for case in self.cases:
                 cases.append(self._run_case(case, scratch).as_dict())
         return self._results(cases)
 
