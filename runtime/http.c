@@ -14,7 +14,7 @@
 
 #include "queue/slab.h"
 #include "runtime/canned.h"
-#include "runtime/date.h"
+#include "runtime/http_reply.h"
 #include "runtime/judge.h"
 
 /* MHD answers "not found" in its pool for anything larger than this share of it. */
@@ -41,7 +41,7 @@ struct http {
     bool closing;
     slab *peers;
     peer open; /* the ring of all open ones */
-    date_cache date;
+    http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
 };
@@ -116,63 +116,18 @@ static peer *peer_of(struct MHD_Connection *connection)
 
 /* --- replies --- */
 
-static bool add_headers(struct MHD_Response *response, const buf *head)
-{
-    const char *p = head->p;
-    const char *end = head->p + head->n;
-    while (p < end) {
-        const char *value = p + strlen(p) + 1;
-        if (MHD_add_response_header(response, p, value) != MHD_YES)
-            return false;
-        p = value + strlen(value) + 1;
-    }
-    return true;
-}
-
-static struct MHD_Response *make_response(http *h, HttpTask *t)
-{
-    /* "Persistent": the bytes stay in the task, which is freed after the daemon has sent them. */
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        t->body.n - t->body_from, t->body.p ? t->body.p + t->body_from : NULL, MHD_RESPMEM_PERSISTENT);
-    if (!response)
-        return NULL;
-    bool ok = MHD_add_response_header(response, "Date", date_now(&h->date)) == MHD_YES;
-    if (ok && t->content_type)
-        ok = MHD_add_response_header(response, "Content-Type", t->content_type) == MHD_YES;
-    if (ok && t->head.n)
-        ok = add_headers(response, &t->head);
-    if (ok && (h->config.send_request_id || t->status >= 400)) {
-        str id = task_id(t);
-        char text[65];
-        memcpy(text, id.p, id.n);
-        text[id.n] = '\0';
-        ok = MHD_add_response_header(response, "X-Request-Id", text) == MHD_YES;
-    }
-    if (ok && (t->close || h->closing))
-        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
-    if (!ok) {
-        MHD_destroy_response(response);
-        return NULL;
-    }
-    return response;
-}
-
 static enum MHD_Result send_reply(http *h, HttpTask *t)
 {
     if (t->head.n > h->config.header_room / REPLY_HEAD_SHARE) {
         h->events->trouble(h->owner, "a reply's headers need more than a third of --header-room");
         canned_error(t, 500, "The reply's headers are too large");
     }
-    struct MHD_Response *response = make_response(h, t);
-    if (!response)
+    bool send_id = h->config.send_request_id || t->status >= 400;
+    if (http_reply_queue(h->replies, t, send_id, t->close || h->closing) < 0)
         return MHD_NO;
-    enum MHD_Result queued = MHD_queue_response(t->connection, (unsigned)t->status, response);
-    MHD_destroy_response(response);
-    if (queued == MHD_YES) {
-        task_move(t, TASK_SENT);
-        h->events->sent(h->owner, t);
-    }
-    return queued;
+    task_move(t, TASK_SENT);
+    h->events->sent(h->owner, t);
+    return MHD_YES;
 }
 
 /* Answer before the body was read. The daemon closes the connection after it. */
@@ -321,8 +276,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     if (p)
         p->busy = false;
     *context = NULL;
-    if (t)
-        h->events->gone(h->owner, t);
+    if (!t)
+        return;
+    http_reply_ended(h->replies, t);
+    h->events->gone(h->owner, t);
 }
 
 /* The path is decoded where it is split, so that %2F stays inside its segment. */
@@ -394,9 +351,10 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     /* The daemon closes what it listens on. */
     h->config.listen_fd = dup(config->listen_fd);
     h->peers = slab_new(sizeof(peer), 0, NULL);
+    h->replies = http_replies_new();
     if (h->config.listen_fd < 0)
         err = -errno;
-    if (h->config.listen_fd < 0 || !h->peers)
+    if (h->config.listen_fd < 0 || !h->peers || !h->replies)
         goto fail;
     h->daemon = start_daemon(h);
     if (!h->daemon) {
@@ -409,6 +367,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
 fail:
     if (h->config.listen_fd >= 0)
         close(h->config.listen_fd);
+    http_replies_free(h->replies);
     slab_free(h->peers);
     free(h);
     return err;
@@ -420,6 +379,7 @@ void http_free(http *h)
         return;
     http_quiesce(h);
     MHD_stop_daemon(h->daemon);
+    http_replies_free(h->replies);
     slab_free(h->peers);
     free(h);
 }
