@@ -25,8 +25,9 @@ typedef struct peer {
     struct peer *next, *prev;
     struct MHD_Connection *connection;
     int fd;
-    bool linger; /* the client may still be sending when we close */
-    bool busy;   /* a whole request, or one refused early, awaits the end of its reply */
+    bool linger;  /* the client may still be sending when we close */
+    bool busy;    /* a whole request, or one refused early, awaits the end of its reply */
+    bool settled; /* it was idle when http_close_gone looked: it is in http.settled, not in http.recent */
     char ip[INET6_ADDRSTRLEN];
 } peer;
 
@@ -40,7 +41,7 @@ struct http {
     bool room_made;
     bool closing;
     slab *peers;
-    peer open; /* the ring of all open ones */
+    peer recent, settled; /* rings: together, all that are open */
     http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
@@ -61,6 +62,28 @@ static void format_ip(peer *p, const struct sockaddr *address)
         memmove(p->ip, p->ip + 7, strlen(p->ip + 7) + 1);
 }
 
+static void ring_add(peer *ring, peer *p)
+{
+    p->next = ring->next;
+    p->prev = ring;
+    p->next->prev = p->prev->next = p;
+}
+
+static void ring_remove(peer *p)
+{
+    p->next->prev = p->prev;
+    p->prev->next = p->next;
+}
+
+static void settle(http *h, peer *p, bool settled)
+{
+    if (p->settled == settled)
+        return;
+    ring_remove(p);
+    ring_add(settled ? &h->settled : &h->recent, p);
+    p->settled = settled;
+}
+
 static void peer_opened(http *h, struct MHD_Connection *connection, void **context)
 {
     h->connections++;
@@ -75,9 +98,7 @@ static void peer_opened(http *h, struct MHD_Connection *connection, void **conte
         p->fd = info->connect_fd;
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     format_ip(p, info ? info->client_addr : NULL);
-    p->next = h->open.next;
-    p->prev = &h->open;
-    p->next->prev = p->prev->next = p;
+    ring_add(&h->recent, p);
 }
 
 static void peer_closed(http *h, peer *p)
@@ -93,8 +114,7 @@ static void peer_closed(http *h, peer *p)
             h->events->linger(h->owner, copy);
         }
     }
-    p->next->prev = p->prev;
-    p->prev->next = p->next;
+    ring_remove(p);
     slab_give(h->peers, p);
 }
 
@@ -273,8 +293,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     HttpTask *t = *context;
     (void)code;
     peer *p = peer_of(connection);
-    if (p)
+    if (p) {
         p->busy = false;
+        settle(h, p, false);
+    }
     *context = NULL;
     if (!t)
         return;
@@ -347,7 +369,8 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->config = *config;
     h->events = events;
     h->owner = owner;
-    h->open.next = h->open.prev = &h->open;
+    h->recent.next = h->recent.prev = &h->recent;
+    h->settled.next = h->settled.prev = &h->settled;
     /* The daemon closes what it listens on. */
     h->config.listen_fd = dup(config->listen_fd);
     h->peers = slab_new(sizeof(peer), 0, NULL);
@@ -460,22 +483,50 @@ static bool is_at_end(int fd)
 
 /* The daemon polls for edges, and after a read that left room in its buffer it waits for the next one. A
  * close that came before that read has no edge of its own. */
-void http_close_gone(http *h)
+static void close_gone(peer *ring)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
+    for (peer *p = ring->next; p != ring; p = p->next)
         if (!p->busy && is_at_end(p->fd))
+            shutdown(p->fd, SHUT_RDWR);
+}
+
+static void settle_idle(http *h)
+{
+    for (peer *p = h->recent.next, *next; p != &h->recent; p = next) {
+        next = p->next;
+        if (!p->busy)
+            settle(h, p, true);
+    }
+}
+
+void http_close_gone(http *h, bool all)
+{
+    if (all)
+        close_gone(&h->settled);
+    close_gone(&h->recent);
+    settle_idle(h);
+}
+
+bool http_has_recent(const http *h)
+{
+    return h->recent.next != &h->recent;
+}
+
+static void shut(peer *ring, bool busy_too)
+{
+    for (peer *p = ring->next; p != ring; p = p->next)
+        if (busy_too || !p->busy)
             shutdown(p->fd, SHUT_RDWR);
 }
 
 void http_close_idle(http *h)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        if (!p->busy)
-            shutdown(p->fd, SHUT_RDWR);
+    shut(&h->recent, false);
+    shut(&h->settled, false);
 }
 
 void http_close_all(http *h)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        shutdown(p->fd, SHUT_RDWR);
+    shut(&h->recent, true);
+    shut(&h->settled, true);
 }
