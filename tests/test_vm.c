@@ -893,6 +893,24 @@ START_TEST(idle_steps_collect_what_requests_left)
 }
 END_TEST
 
+START_TEST(idle_steps_wait_until_there_is_garbage_in_proportion)
+{
+    open_app("collectgarbage 'stop'\n"
+             "much = {} for i = 1, 1e5 do much[i] = { i } end\n"
+             "function api.get() local t for i = 1, 1e4 do t = { i, tostring(i) } end return 1 end");
+    fixture_get(&fx, "GET /");
+    vm_idle(fx.vm);
+    size_t before = vm_bytes(fx.vm);
+    fixture_get(&fx, "GET /");
+    size_t full = vm_bytes(fx.vm);
+    ck_assert_uint_gt(full, before + 500000);
+    for (int i = 0; i < 1000; i++)
+        vm_idle(fx.vm);
+    ck_assert_uint_eq(vm_bytes(fx.vm), full);
+    close_app();
+}
+END_TEST
+
 /* --- failing allocations --- */
 
 #ifdef POOLSRV_DEBUG
@@ -1103,7 +1121,8 @@ static Suite *vm_suite(void)
         {"globals",
          {os_exit_raises, print_goes_to_the_log_with_the_request_id,
           print_takes_tostring_and_many_long_values, setmetatable_is_as_in_the_manual}},
-        {"upkeep", {idle_steps_collect_what_requests_left}},
+        {"upkeep",
+         {idle_steps_collect_what_requests_left, idle_steps_wait_until_there_is_garbage_in_proportion}},
     };
     Suite *s = suite_create("vm");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -208,12 +208,14 @@ size_t vm_bytes(const vm *v)
     return v->heap.bytes;
 }
 
+/* A step goes over a hundred thousand values: as much work as a hundred requests. It is worth that when there
+ * is garbage in proportion to what lives, and a bit before Lua would begin by itself, inside a handler. */
 void vm_idle(vm *v)
 {
-    /* A step costs as much as several requests: not for nothing. */
     if (v->heap.bytes < v->idle_bytes)
         v->idle_bytes = v->heap.bytes;
-    if (v->heap.bytes - v->idle_bytes < IDLE_GARBAGE_BYTES)
+    size_t garbage = v->heap.bytes - v->idle_bytes;
+    if (garbage < IDLE_GARBAGE_BYTES || garbage < v->idle_bytes / 2)
         return;
     lua_gc(v->L, LUA_GCSTEP, 0);
     v->idle_bytes = v->heap.bytes;
