@@ -23,19 +23,27 @@ class Failure(Exception):
 # --- in the VM ---
 
 
-class Harness:
-    """The C program load_profile_context."""
+def _rows_of(*command):
+    """Run a program. Returns: the words of each line that it printed."""
+    command = [str(word) for word in command]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+    return [line.split("\t" if "\t" in line else " ") for line in done.stdout.splitlines()]
 
-    def __init__(self, program):
-        self.program = str(program)
+
+class Harness:
+    """The programs in C, load_profile_context and load_lua_steps, of one build."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
 
     def _run(self, *args, under=()):
-        done = subprocess.run(
-            [*under, self.program, *map(str, args)], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
-        )
-        if done.returncode != 0:
-            raise Failure(f"{self.program} {' '.join(map(str, args))} failed:\n{done.stderr.strip()}")
-        return [line.split("\t" if "\t" in line else " ") for line in done.stdout.splitlines()]
+        return _rows_of(*under, self.folder / "load_profile_context", *args)
+
+    def steps(self):
+        """Returns: {title: CPU ns of one}."""
+        return {title: float(ns) for _, title, ns in _rows_of(self.folder / "load_lua_steps")}
 
     def cases(self):
         """Returns: the strategies that poolsrv has, and {case name: title}."""
