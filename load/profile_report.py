@@ -97,16 +97,20 @@ def _difference(values, base):
 def costs_file(result):
     """The text of api/program/context_costs.def."""
     lines = [
-        "/* What a context costs, in ns a request: made by",
-        f" *     {result.command} --costs FILE",
-        f" * on {result.machine}.",
+        "/* What a context costs, in ns a request inside the VM: made by load/profile_context_creation.sh --costs FILE.",
+        " * CONTEXT_MEASURED(command, machine)",
         " * CONTEXT_BASE(strategy, ns): when the handler reads nothing, beyond a handler without a context.",
         " * CONTEXT_FIELD(strategy, field, ns): what reading that field once adds, making its value included. */",
+        f"CONTEXT_MEASURED({_c_string(result.command)}, {_c_string(result.machine)})",
     ]
     for strategy, cost in costs(result).items():
         lines.append(f'CONTEXT_BASE("{strategy}", {cost["base"]})')
         lines += [f'CONTEXT_FIELD("{strategy}", "{name}", {ns})' for name, ns in cost["fields"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _c_string(text):
+    return '"' + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "?" for c in text) + '"'
 
 
 # --- words ---
