@@ -67,7 +67,7 @@ def read_arguments(argv):
     for name, what in (
         ("json", "everything, every sample included"),
         ("svg", "bar charts with intervals"),
-        ("markdown", "the tables"),
+        ("markdown", "the tables; in docs/CONTEXT.md they go between the marks"),
         ("costs", "rewrite api/program/context_costs.def, from which `poolsrv profile` reckons"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
@@ -206,7 +206,10 @@ def main(argv):
             (args.costs, report.costs_file),
         ):
             if path:
-                path.write_text(make(result))
+                text = make(result)
+                if path == args.markdown and path.exists():
+                    text = report.put_between_marks(path.read_text(), text)
+                path.write_text(text)
     except (Failure, OSError) as problem:
         print(f"profile_context_creation.sh: {problem}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 30  # how long a server may take to say where it listens
+STOP_S = 30  # how long a server may take to stop
 HANG_S = 60  # and wrk to end after it was told to
 
 
@@ -92,26 +92,26 @@ class Server:
             "--context", strategy, "load/apps/context.lua",
         ]  # fmt: skip
         env = {name: value for name, value in os.environ.items() if not name.startswith("POOLSRV_")}
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # a pipe that nobody reads fills up
         self.process = subprocess.Popen(
-            self.command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
             encoding="utf-8",
         )  # fmt: skip
         self.url = self._wait_until_it_listens()
 
     def _wait_until_it_listens(self):
-        said = []
         for line in self.process.stdout:
-            said.append(line)
             found = re.match(r"listening on (http://\S+)", line)
             if found:
                 return found[1]
         self.stop()
-        raise Failure(f"{' '.join(self.command)} does not listen:\n{''.join(said)}")
+        self.log.seek(0)
+        raise Failure(f"{' '.join(self.command)} does not listen:\n{self.log.read()}")
 
     def stop(self):
         self.process.terminate()
         try:
-            self.process.wait(START_S)
+            self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
