@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/program/profile.h"
+
 enum { EXIT_STOPPED = 0, EXIT_APP = 1, EXIT_USAGE = 2, EXIT_LISTEN = 3, EXIT_GRACE = 4 };
 
 enum command { SERVE, ROUTES, CHECK, HELP, VERSION };
@@ -58,6 +60,9 @@ static int print_help(void)
     puts("usage: poolsrv [options] app.lua         serve the app\n"
          "       poolsrv routes [options] app.lua  print its routes and where they are defined\n"
          "       poolsrv check [options] app.lua   load it and print every problem found\n"
+         "       poolsrv profile HOST:PORT         ask a running server's --admin address what its handlers "
+         "read of\n"
+         "                                         the context, and which --context suits that\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -290,8 +295,41 @@ static int usage_error(const ps_error *err)
     return EXIT_USAGE;
 }
 
+/* The subcommands that look at a running server and load no app. `words` is what follows the name, closed by
+ * NULL; they return 0 or a PS_E... code. */
+static const struct live {
+    const char *name;
+    int (*run)(char **words, ps_error *err);
+} live_commands[] = {
+    {"profile", profile_run},
+};
+
+static const struct live *find_live(const char *word)
+{
+    for (size_t i = 0; i < sizeof live_commands / sizeof *live_commands; i++) {
+        if (strcmp(live_commands[i].name, word) == 0)
+            return &live_commands[i];
+    }
+    return NULL;
+}
+
+static int run_live(const struct live *command, char **words)
+{
+    ps_error err = {0};
+    if (words[0] && (strcmp(words[0], "--help") == 0 || strcmp(words[0], "-h") == 0))
+        return print_help();
+    int code = command->run(words, &err);
+    if (code == PS_EINVAL)
+        return usage_error(&err);
+    return code < 0 ? report(&err) : EXIT_STOPPED;
+}
+
 int main(int argc, char **argv)
 {
+    const struct live *command = argc > 1 ? find_live(argv[1]) : NULL;
+    if (command)
+        return run_live(command, argv + 2);
+
     ps_error err = {0};
     arguments args = {.command = SERVE};
     ps_server *srv = NULL;

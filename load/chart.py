@@ -109,18 +109,30 @@ def _one_bar(chart, group, series, y, scale, left):
     yield _text(end + 7, middle + 4, format(bar.value, chart.form) + (f"  {note}" if note else ""))
 
 
-def _axis(chart, y, bottom, scale, left):
-    top, step = _top(chart), axis_step(_top(chart))
-    for mark in range(int(top / step) + 1):
-        x = left + mark * step * scale
+def _marks(chart):
+    step = axis_step(_top(chart))
+    return [mark * step for mark in range(int(_top(chart) / step + 1e-9) + 1)]
+
+
+def _grid(chart, y, scale, left):
+    """Behind the bars of one group."""
+    for mark in _marks(chart):
         colour = "#333333" if mark == 0 else "#cccccc"
-        yield f"<path d='M{x:.1f} {y:.1f} V{bottom:.1f}' stroke='{colour}' stroke-width='1'/>"
-        yield _text(x, bottom + 14, f"{mark * step:.6g}", size=11, anchor="middle")
-    yield _text(left, bottom + 30, chart.unit, size=11)
+        yield f"<path d='M{left + mark * scale:.1f} {y:.1f} v{_group_height(chart)}' stroke='{colour}'/>"
+
+
+def _axis(chart, y, scale, left):
+    for mark in _marks(chart):
+        yield _text(left + mark * scale, y + 6, f"{mark:.6g}", size=11, anchor="middle")
+    yield _text(left, y + 22, chart.unit, size=11)
+
+
+def _group_height(chart):
+    return len(chart.series) * (BAR + GAP)
 
 
 def _height(chart):
-    return 34 + len(chart.groups) * (18 + len(chart.series) * (BAR + GAP) + GROUP_GAP) + 44
+    return 34 + len(chart.groups) * (18 + _group_height(chart) + GROUP_GAP) + 44
 
 
 def _draw(chart, y):
@@ -128,14 +140,15 @@ def _draw(chart, y):
     scale = (WIDTH - MARGIN - VALUE_ROOM - left) / _top(chart)
     yield _text(MARGIN, y + 18, chart.title, size=15, weight="bold")
     y += 34
-    yield from _axis(chart, y, y + _height(chart) - 34 - 44, scale, left)
     for group in chart.groups:
         yield _text(MARGIN, y + 12, group, weight="bold")
         y += 18
+        yield from _grid(chart, y - GAP / 2, scale, left)
         for series in chart.series:
             yield from _one_bar(chart, group, series, y, scale, left)
             y += BAR + GAP
         y += GROUP_GAP
+    yield from _axis(chart, y, scale, left)
 
 
 def wrap(text, letters):

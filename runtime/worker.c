@@ -16,7 +16,6 @@ enum {
      * connections whose tasks stay on the ring, and the next may put as many new ones there. */
     RUNS_BETWEEN_DRAINS = 3,
     AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
-    GONE_SLEEP_MS = 1000,    /* how long a connection that is closed already may be held */
     DRAIN_SLEEP_MS = 20,
     FORCED_READ_NS = 300000000, /* how long a client may take to read its last reply after a forced stop */
     DRAIN_QUIET_NS = 200000000  /* how long an idle connection may still send a request while draining */
@@ -41,7 +40,6 @@ struct worker {
     size_t busy;     /* tasks between QUEUED and the end */
     unsigned turns_without_loop;
     uint64_t active_ns; /* when a request or connection last moved; for the drain */
-    uint64_t gone_ns;   /* when http_close_gone was called last */
     lingering lingering;
     atomic_uint connections; /* [owner writes] for metrics */
 };
@@ -289,36 +287,25 @@ static void rest(worker *w, int max_ms)
     w->turns_without_loop = 0;
     if (http_at_limit(w->http) && (timeout < 0 || timeout > AT_LIMIT_SLEEP_MS))
         timeout = AT_LIMIT_SLEEP_MS;
-    if (http_connections(w->http) && (timeout < 0 || timeout > GONE_SLEEP_MS))
-        timeout = GONE_SLEEP_MS;
     if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
         timeout = max_ms;
     sleep_for(w, timeout);
 }
 
-static void close_gone(worker *w)
-{
-    if (w->exec.now_ns - w->gone_ns < (uint64_t)GONE_SLEEP_MS * 1000000u)
-        return;
-    w->gone_ns = w->exec.now_ns;
-    http_close_gone(w->http);
-}
-
 static void turn(worker *w, int max_sleep_ms)
 {
     rest(w, max_sleep_ms);
-    close_gone(w);
     adopt_done(w);
     run_due(w);
     /* After adopting: what was finished after the drain began says that it is the last on its connection. */
     if (pool_stage(w->pool) != POOL_RUNNING)
         http_close_after_replies(w->http);
-    http_run(w->http);
+    http_run(w->http, w->exec.now_ns);
     exec_refresh(&w->exec);
     if (run_home(w))
-        http_run(w->http);
+        http_run(w->http, w->exec.now_ns);
     if (http_take_room_made(w->http))
-        http_run(w->http);
+        http_run(w->http, w->exec.now_ns);
     free_dropped(w);
     publish(w);
     atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);

@@ -5,6 +5,7 @@
 #include <lua.h>
 
 #include "vm/ctx.h"
+#include "vm/heap.h"
 #include "vm/vm.h"
 
 /* What the sampling audit knows of a route; see vm/audit.h. */
@@ -29,8 +30,8 @@ struct vm_run {
 struct vm {
     lua_State *L;
     vm_config config;
-    size_t bytes;
-    size_t idle_bytes; /* `bytes` after the last idle step, or less */
+    heap heap;
+    size_t idle_bytes; /* heap.bytes after the last idle step, or less */
     bool soiled;
     bool closing;
     vm_run *running; /* whose handler runs right now */
@@ -39,8 +40,9 @@ struct vm {
     uint64_t requests; /* begun */
 
     const ctx_strategy *strategy;
-    int contexts_ref; /* registry: context -> run, weak */
-    int lower_mt_ref; /* metatable of ctx:headers() */
+    int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
+    int field_refs[CTX_FIELD_COUNT]; /* the names of their fields */
+    int lower_mt_ref;                /* metatable of ctx:headers() */
     int reply_mt_ref;
     const void *reply_mt;
     int compose_ref;
