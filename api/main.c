@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/program/top.h"
+
 enum { EXIT_STOPPED = 0, EXIT_APP = 1, EXIT_USAGE = 2, EXIT_LISTEN = 3, EXIT_GRACE = 4 };
 
 enum command { SERVE, ROUTES, CHECK, HELP, VERSION };
@@ -58,6 +60,7 @@ static int print_help(void)
     puts("usage: poolsrv [options] app.lua         serve the app\n"
          "       poolsrv routes [options] app.lua  print its routes and where they are defined\n"
          "       poolsrv check [options] app.lua   load it and print every problem found\n"
+         "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -284,6 +287,20 @@ static int run_command(ps_server *srv, arguments *args, ps_error *err)
     }
 }
 
+/* A command with a command line of its own, or NULL. Such a word comes first. */
+static int (*find_tool(const char *word))(int argc, char **argv)
+{
+    static const struct {
+        const char *word;
+        int (*run)(int argc, char **argv);
+    } tools[] = {{"top", top_main}};
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+        if (strcmp(tools[i].word, word) == 0)
+            return tools[i].run;
+    }
+    return NULL;
+}
+
 static int usage_error(const ps_error *err)
 {
     fprintf(stderr, "poolsrv: %s\n", err->message);
@@ -295,6 +312,9 @@ int main(int argc, char **argv)
     ps_error err = {0};
     arguments args = {.command = SERVE};
     ps_server *srv = NULL;
+    int (*tool)(int, char **) = argc > 1 ? find_tool(argv[1]) : NULL;
+    if (tool)
+        return tool(argc - 1, argv + 1);
     ps_options_init(&args.opt);
     if (argc > 0 && read_arguments(&args, argv + 1, &err) < 0)
         return usage_error(&err);

@@ -1,0 +1,161 @@
+#include "api/program/top_screen.h"
+
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <curses.h>
+#include <term.h>
+
+enum {
+    ESCAPE_WAIT_MS =
+        200, /* what follows an escape may come late over a slow line, and alone it means nothing */
+    ALARM_COLOURS = 1
+};
+
+static SCREEN *screen; /* there is one terminal */
+
+/* --- taking over, giving back --- */
+
+/* A terminal whose cursor cannot be moved shows a page only by printing it. */
+static bool can_show(void)
+{
+    int problem;
+    return setupterm(NULL, STDOUT_FILENO, &problem) == OK && cursor_address != NULL;
+}
+
+static void choose_colours(void)
+{
+    const char *refused = getenv("NO_COLOR");
+    if ((refused && *refused) || !has_colors() || start_color() == ERR)
+        return;
+    use_default_colors();
+    init_pair(ALARM_COLOURS, COLOR_RED, -1);
+}
+
+bool top_screen_open(void)
+{
+    if (!can_show())
+        return false;
+    screen = newterm(NULL, stdout, stdin);
+    if (!screen)
+        return false;
+    cbreak();
+    noecho();
+    nonl();
+    curs_set(0);
+    leaveok(stdscr, TRUE);
+    keypad(stdscr, TRUE);
+    nodelay(stdscr, TRUE);
+    set_escdelay(ESCAPE_WAIT_MS);
+    choose_colours();
+    return true;
+}
+
+void top_screen_close(void)
+{
+    if (screen && !isendwin())
+        endwin();
+}
+
+void top_screen_resume(void)
+{
+    if (!screen)
+        return;
+    reset_prog_mode();
+    clearok(curscr, TRUE);
+    top_screen_resize();
+    refresh();
+}
+
+void top_screen_resize(void)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0)
+        resize_term(size.ws_row, size.ws_col); /* resizeterm would put a key in front of the user's */
+    clearok(curscr, TRUE);
+}
+
+void top_screen_size(size_t *ret_width, size_t *ret_height)
+{
+    *ret_width = COLS > 0 ? (size_t)COLS : 0;
+    *ret_height = LINES > 0 ? (size_t)LINES : 0;
+}
+
+/* --- pages --- */
+
+static attr_t attributes(top_style style)
+{
+    switch (style) {
+    case TOP_STRONG:
+        return A_BOLD;
+    case TOP_HEAD:
+        return A_REVERSE;
+    case TOP_DIM:
+        return A_DIM;
+    case TOP_ALARM:
+        return A_BOLD | A_REVERSE;
+    default:
+        return A_NORMAL;
+    }
+}
+
+static short colours(top_style style)
+{
+    return style == TOP_ALARM ? ALARM_COLOURS : 0;
+}
+
+static void show_line(int y, const top_line *line)
+{
+    attr_set(attributes(line->style), colours(line->style), NULL);
+    mvaddstr(y, 0, line->text);
+    if (line->mark_columns) {
+        attr_t also = line->style == TOP_HEAD ? A_BOLD | A_UNDERLINE : A_BOLD | A_REVERSE;
+        mvchgat(y, (int)line->mark_from, (int)line->mark_columns, attributes(line->style) | also,
+                line->style == TOP_HEAD ? 0 : ALARM_COLOURS, NULL);
+    }
+    attr_set(A_NORMAL, 0, NULL);
+}
+
+void top_screen_show(const top_page *page)
+{
+    erase();
+    for (size_t i = 0; i < page->count && i < (size_t)LINES; i++)
+        show_line((int)i, &page->lines[i]);
+    refresh();
+}
+
+/* --- keys --- */
+
+static int named_key(wint_t key)
+{
+    switch (key) {
+    case KEY_UP:
+        return TOP_KEY_UP;
+    case KEY_DOWN:
+        return TOP_KEY_DOWN;
+    case KEY_PPAGE:
+        return TOP_KEY_PAGE_UP;
+    case KEY_NPAGE:
+        return TOP_KEY_PAGE_DOWN;
+    case KEY_HOME:
+        return TOP_KEY_HOME;
+    case KEY_END:
+        return TOP_KEY_END;
+    default:
+        return TOP_KEY_OTHER;
+    }
+}
+
+int top_screen_key(void)
+{
+    wint_t key;
+    switch (get_wch(&key)) {
+    case ERR:
+        return TOP_KEY_NONE;
+    case KEY_CODE_YES:
+        return named_key(key);
+    default:
+        return (int)key;
+    }
+}
