@@ -14,9 +14,10 @@ struct heavy {
     exec exec;
     pool *pool;
     unsigned index;
-    unsigned next;           /* the worker whose ring is looked at first */
-    worker *unsignalled;     /* has tasks on its done ring that it was not woken for */
-    uint64_t unsignalled_ns; /* since when */
+    atomic_uint_fast64_t since_ns; /* [owner writes, any reads] when the run on it began; 0: none */
+    unsigned next;                 /* the worker whose ring is looked at first */
+    worker *unsignalled;           /* has tasks on its done ring that it was not woken for */
+    uint64_t unsignalled_ns;       /* since when */
 };
 
 static HttpTask *take(heavy *h)
@@ -75,6 +76,21 @@ static void signal_before(heavy *h, const HttpTask *next)
         signal_owner(h);
 }
 
+static void begin_run(heavy *h)
+{
+    atomic_store_explicit(&h->since_ns, h->exec.now_ns, memory_order_relaxed);
+}
+
+static void end_run(heavy *h)
+{
+    atomic_store_explicit(&h->since_ns, 0, memory_order_relaxed);
+}
+
+uint64_t heavy_busy_since_ns(const heavy *h)
+{
+    return atomic_load_explicit(&h->since_ns, memory_order_relaxed);
+}
+
 static void run(heavy *h, HttpTask *t)
 {
     if (has_work(h))
@@ -85,7 +101,9 @@ static void run(heavy *h, HttpTask *t)
         canned_busy(t, "The server is stopping");
         task_move(t, TASK_DONE);
     } else {
+        begin_run(h);
         exec_run(&h->exec, t);
+        end_run(h);
     }
     finish(h, t);
 }
@@ -94,8 +112,10 @@ static void run_due(heavy *h)
 {
     HttpTask *t;
     uint64_t until_ns = h->exec.now_ns;
+    begin_run(h);
     while ((t = exec_run_due(&h->exec, until_ns)))
         finish(h, t);
+    end_run(h);
 }
 
 static void evict_parked(heavy *h)

@@ -7,6 +7,7 @@
 #define RUNTIME_HEAVY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "runtime/pool.h"
 
@@ -18,5 +19,8 @@ void *heavy_main(void *h);
 
 /* End its sleep, if it sleeps. Thread: any. Returns: whether this call did. */
 bool heavy_signal(heavy *h);
+
+/* When the handler that runs on it now was let in, monotonic; 0: none runs. Thread: any. */
+uint64_t heavy_busy_since_ns(const heavy *h);
 
 #endif

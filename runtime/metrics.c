@@ -218,6 +218,18 @@ static size_t merge_durations(buf *list)
     return kept;
 }
 
+uint64_t metrics_requests(const metrics *m)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i <= m->routes; i++) {
+        const route_counts *c = &m->counts[i];
+        n += atomic_load_explicit(&c->other, memory_order_relaxed);
+        for (size_t k = 0; k < METRICS_PAIRS; k++)
+            n += atomic_load_explicit(&c->pairs[k].count, memory_order_relaxed);
+    }
+    return n;
+}
+
 /* --- rendering --- */
 
 static str method_label(unsigned pair)

@@ -58,6 +58,9 @@ int metrics_render(buf *out, const metrics *const *blocks, size_t n, const route
 int metrics_render_groups(buf *out, const metrics_group *groups, size_t n, const char *const *field_names,
                           size_t nfields);
 
+/* How many requests one block has counted. Thread: any. */
+uint64_t metrics_requests(const metrics *m);
+
 /* Append a metric with one sample and no labels. Returns: 0 or -ENOMEM. */
 int metrics_gauge(buf *out, const char *name, const char *help, double value);
 

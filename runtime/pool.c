@@ -209,3 +209,12 @@ pool_depths pool_depths_of(const pool *p, unsigned worker_index)
 {
     return worker_depths(p->workers[worker_index]);
 }
+
+pool_heavies pool_heavies_of(const pool *p)
+{
+    pool_heavies n = {.running = atomic_load_explicit(&p->heavies_running, memory_order_relaxed),
+                      .max = p->config.heavies};
+    for (unsigned i = 0; i < p->config.heavies; i++)
+        n.busy += heavy_busy_since_ns(p->heavies[i]) != 0;
+    return n;
+}

@@ -102,4 +102,10 @@ typedef struct pool_depths {
 } pool_depths;
 pool_depths pool_depths_of(const pool *p, unsigned worker_index);
 
+/* For the admin: heavy workers there are, may be, and that run a handler just now. Thread: any. */
+typedef struct pool_heavies {
+    unsigned running, max, busy;
+} pool_heavies;
+pool_heavies pool_heavies_of(const pool *p);
+
 #endif

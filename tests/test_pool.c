@@ -195,8 +195,8 @@ static void setup(void)
     memset(&fake, 0, sizeof(fake));
     pthread_mutex_init(&fake.lock, NULL);
     pthread_cond_init(&fake.changed, NULL);
-    lane_init(&fake.light, LANE_ALL_LIGHT, false);
-    lane_init(&fake.heavy, LANE_ALL_HEAVY, false);
+    lane_init(&fake.light, LANE_ALL_LIGHT, false, 0);
+    lane_init(&fake.heavy, LANE_ALL_HEAVY, false, 0);
 }
 
 static void end(enum pool_stage stage)
