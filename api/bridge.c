@@ -39,6 +39,12 @@ static void on_idle(void *held)
     vms_weigh(s);
 }
 
+static size_t on_bytes(void *held)
+{
+    seat *s = held;
+    return s->bytes;
+}
+
 /* --- routing --- */
 
 static void done(HttpTask *t)
@@ -232,6 +238,7 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .resume = on_resume,
         .cancel = on_cancel,
         .idle = on_idle,
+        .bytes = on_bytes,
         .sent = on_sent,
         .trouble = on_trouble,
     };

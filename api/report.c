@@ -24,6 +24,16 @@ static int add_counts(const app *newest, buf *out)
     return err;
 }
 
+/* When it started also tells one run of a server from the next. */
+static int add_state(ps_server *srv, buf *out)
+{
+    int err = metrics_gauge(out, "poolsrv_ready", "1 while it takes requests, 0 while it starts or drains.",
+                            server_is_ready(srv));
+    return err ? err
+               : metrics_gauge(out, "poolsrv_start_time_seconds", "When it started, in seconds since 1970.",
+                               srv->started_s);
+}
+
 /* --- threads --- */
 
 /* A worker's number as a label, written into `digits`. */
@@ -80,6 +90,22 @@ static int add_requests(const ps_server *srv, const app *newest, buf *out)
         err = exposition_count(out, name, &label, 1, n);
     }
     return err;
+}
+
+static int add_memory(const ps_server *srv, buf *out)
+{
+    const char *name = "poolsrv_worker_vm_bytes";
+    int err =
+        exposition_family(out, name, "gauge", "Memory of a worker's Lua VM, as of its last idle moment.");
+    for (unsigned i = 0; i < (unsigned)srv->opt.threads && err == 0; i++) {
+        char digits[16];
+        exposition_label label = worker_label(i, digits);
+        err = exposition_count(out, name, &label, 1, pool_depths_of(srv->pool, i).vm_bytes);
+    }
+    return err ? err
+               : metrics_gauge(out, "poolsrv_vm_bytes",
+                               "Memory of all Lua VMs, as of their last idle moment.",
+                               (double)atomic_load_explicit(&srv->vms.bytes, memory_order_relaxed));
 }
 
 static int add_heavies(const ps_server *srv, buf *out)
@@ -176,7 +202,6 @@ int report_metrics(ps_server *srv, buf *out)
     if (err == 0)
         err = add_lanes(a, out);
     if (err == 0)
-        err = metrics_gauge(out, "poolsrv_vm_bytes", "Memory of all Lua VMs, as of their last idle moment.",
-                            (double)atomic_load_explicit(&srv->vms.bytes, memory_order_relaxed));
-    return err;
+        err = add_memory(srv, out);
+    return err ? err : add_state(srv, out);
 }

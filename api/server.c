@@ -354,10 +354,14 @@ void ps_server_stop(ps_server *srv, int grace_ms)
     errno = saved;
 }
 
+bool server_is_ready(ps_server *srv)
+{
+    return atomic_load(&srv->state) == SERVER_RUNNING && !atomic_load(&srv->draining);
+}
+
 static bool on_admin_ready(void *user)
 {
-    ps_server *srv = user;
-    return atomic_load(&srv->state) == SERVER_RUNNING && !atomic_load(&srv->draining);
+    return server_is_ready(user);
 }
 
 static int on_admin_metrics(void *user, buf *out)
@@ -536,6 +540,9 @@ int ps_server_run(ps_server *srv, ps_error *err)
     char error[ERROR_BYTES] = "";
     if (!srv || atomic_load(&srv->state) != SERVER_BOUND)
         return error_set(err, PS_ESTATE, "ps_server_run: call ps_server_listen first, and run once");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    srv->started_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
     int result = start(srv, error);
     if (result == 0) {
         atomic_store(&srv->state, SERVER_RUNNING);

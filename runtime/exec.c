@@ -70,10 +70,19 @@ int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns)
     return err;
 }
 
+static void note_bytes(exec *x)
+{
+    if (x->runner->bytes)
+        atomic_store_explicit(&x->vm_bytes, x->runner->bytes(x->vm), memory_order_relaxed);
+}
+
 int exec_enter(exec *x)
 {
     x->vm = x->runner->enter(x->runner->user);
-    return x->vm ? 0 : -ENOMEM;
+    if (!x->vm)
+        return -ENOMEM;
+    note_bytes(x);
+    return 0;
 }
 
 void exec_fini(exec *x)
@@ -225,12 +234,17 @@ void exec_drop(exec *x, HttpTask *t)
 
 void exec_idle(exec *x)
 {
-    if (x->ran)
+    if (x->ran) {
         x->runner->idle(x->vm);
+        note_bytes(x);
+    }
     x->ran = false;
 }
 
 void exec_refresh(exec *x)
 {
-    x->vm = x->runner->refresh(x->runner->user, x->vm);
+    void *before = x->vm;
+    x->vm = x->runner->refresh(x->runner->user, before);
+    if (x->vm != before)
+        note_bytes(x);
 }

@@ -99,6 +99,7 @@ void pool_thread_ended(pool *p, atomic_uint *running);
 typedef struct pool_depths {
     size_t home, shared, done;
     unsigned connections;
+    size_t vm_bytes; /* as of the worker's last idle moment */
 } pool_depths;
 pool_depths pool_depths_of(const pool *p, unsigned worker_index);
 

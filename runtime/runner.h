@@ -37,6 +37,8 @@ typedef struct runner {
 
     /* The thread has nothing to do for now: a chance to collect garbage. */
     void (*idle)(void *vm);
+    /* What the VM held after the last idle, in bytes. NULL: nobody knows. */
+    size_t (*bytes)(void *vm);
 
     /* The owner has handed a reply to the daemon, or dropped it: count and log. `thread` is the worker's
      * number. */

@@ -499,5 +499,6 @@ void worker_signal(worker *w)
 pool_depths worker_depths(const worker *w)
 {
     return (pool_depths){ring_depth(w->home), ring_depth(w->shared), done_depth(w),
-                         atomic_load_explicit(&w->connections, memory_order_relaxed)};
+                         atomic_load_explicit(&w->connections, memory_order_relaxed),
+                         atomic_load_explicit(&w->exec.vm_bytes, memory_order_relaxed)};
 }

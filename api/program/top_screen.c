@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <curses.h>
-#include <term.h>
 
 enum {
     ESCAPE_WAIT_MS =
@@ -16,13 +15,6 @@ enum {
 static SCREEN *screen; /* there is one terminal */
 
 /* --- taking over, giving back --- */
-
-/* A terminal whose cursor cannot be moved shows a page only by printing it. */
-static bool can_show(void)
-{
-    int problem;
-    return setupterm(NULL, STDOUT_FILENO, &problem) == OK && cursor_address != NULL;
-}
 
 static void choose_colours(void)
 {
@@ -35,11 +27,12 @@ static void choose_colours(void)
 
 bool top_screen_open(void)
 {
-    if (!can_show())
-        return false;
     screen = newterm(NULL, stdout, stdin);
-    if (!screen)
+    /* A terminal whose cursor cannot be moved shows a page only by printing it. */
+    if (!screen || !tigetstr("cup")) {
+        top_screen_close();
         return false;
+    }
     cbreak();
     noecho();
     nonl();

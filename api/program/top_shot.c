@@ -27,11 +27,12 @@ static int add_route(top_shot *s, const top_route *key, top_route **ret)
     if (more)
         s->routes = more;
     top_route *r = malloc(sizeof(*r));
+    if (r)
+        *r = *key;
     if (!more || !r || !tsearch(r, &s->index, compare_routes)) {
         free(r);
         return PS_ENOMEM;
     }
-    *r = *key;
     s->routes[s->route_count++] = *ret = r;
     return 0;
 }

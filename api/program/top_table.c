@@ -116,7 +116,8 @@ static layout lay_out(const top_model *m, size_t width)
     size_t room = width > taken ? width - taken : 0;
     size_t beside_why = longest_why && room > longest_why + 1 ? room - longest_why - 1 : 0;
     l.route = smaller(smaller(longest_route, larger(beside_why, ROUTE_LEAST)), room);
-    l.why = longest_why && room > l.route + WHY_LEAST ? room - l.route - 1 : 0;
+    size_t behind = room > l.route ? room - l.route - 1 : 0;
+    l.why = longest_why && behind >= smaller(longest_why, WHY_LEAST) ? behind : 0;
     return l;
 }
 
