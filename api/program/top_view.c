@@ -79,12 +79,11 @@ static void put_rates(top_page *p, const top_model *m)
 static void put_heavy(top_page *p, const top_shot *s)
 {
     char busy[TOP_CELL_BYTES], running[TOP_CELL_BYTES], max[TOP_CELL_BYTES];
-    top_page_item(p, false, "heavy: waiting %s", top_text_count(busy, s->heavy_waiting));
-    if (isnan(s->heavy_busy) && isnan(s->heavy_running))
-        return;
-    bool full = s->heavy_busy >= s->heavy_max && s->heavy_waiting > 0;
-    top_page_item(p, full, "busy %s of %s, at most %s", top_text_count(busy, s->heavy_busy),
-                  top_text_count(running, s->heavy_running), top_text_count(max, s->heavy_max));
+    bool full = s->heavy_waiting > 0 && s->heavy_busy >= s->heavy_max;
+    top_page_item(p, full, "%s waiting for heavy", top_text_count(busy, s->heavy_waiting));
+    if (!isnan(s->heavy_busy) || !isnan(s->heavy_running))
+        top_page_item(p, full, "heavy %s of %s busy, at most %s", top_text_count(busy, s->heavy_busy),
+                      top_text_count(running, s->heavy_running), top_text_count(max, s->heavy_max));
 }
 
 static void put_rings(top_page *p, const top_shot *s)
@@ -108,9 +107,9 @@ static void put_header(top_page *p, const top_model *m, const top_look *look)
     top_page_open(p, TOP_PLAIN);
     put_rates(p, m);
     if (m->now) {
-        top_page_item(p, false, "connections %s", top_text_count(cell, m->now->connections));
+        top_page_item(p, false, "%s connections", top_text_count(cell, m->now->connections));
         put_heavy(p, m->now);
-        top_page_item(p, false, "VMs %s", top_text_bytes(cell, m->now->vm_bytes));
+        top_page_item(p, false, "VMs hold %s", top_text_bytes(cell, m->now->vm_bytes));
         put_rings(p, m->now);
     }
     top_page_close(p);
@@ -165,7 +164,6 @@ static void put_all(top_page *p, const top_model *m, top_look *look)
 {
     size_t rows = top_table_rows(m, look->table);
     put_header(p, m, look);
-    top_page_line(p, TOP_PLAIN, "");
     size_t left = top_page_lines_left(p); /* the titles and the keys have one line each */
     look->fit = left > 2 ? left - 2 : 0;
     size_t most = rows > look->fit ? rows - look->fit : 0;
