@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/program/profile.h"
 #include "api/program/top.h"
 
 enum { EXIT_STOPPED = 0, EXIT_APP = 1, EXIT_USAGE = 2, EXIT_LISTEN = 3, EXIT_GRACE = 4 };
@@ -60,7 +61,10 @@ static int print_help(void)
     puts("usage: poolsrv [options] app.lua         serve the app\n"
          "       poolsrv routes [options] app.lua  print its routes and where they are defined\n"
          "       poolsrv check [options] app.lua   load it and print every problem found\n"
-         "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help\n"
+         "       poolsrv profile HOST:PORT         ask a running server's --admin address what its handlers "
+         "read of\n"
+         "                                         the context, and which --context suits that\n"
+         "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help says more\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -287,34 +291,59 @@ static int run_command(ps_server *srv, arguments *args, ps_error *err)
     }
 }
 
-/* A command with a command line of its own, or NULL. Such a word comes first. */
-static int (*find_tool(const char *word))(int argc, char **argv)
-{
-    static const struct {
-        const char *word;
-        int (*run)(int argc, char **argv);
-    } tools[] = {{"top", top_main}};
-    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
-        if (strcmp(tools[i].word, word) == 0)
-            return tools[i].run;
-    }
-    return NULL;
-}
-
 static int usage_error(const ps_error *err)
 {
     fprintf(stderr, "poolsrv: %s\n", err->message);
     return EXIT_USAGE;
 }
 
+/* The subcommands that look at a running server and load no app. `words` is what follows the name, closed by
+ * NULL; they return 0 or a PS_E... code. Those with options of their own have a help of their own. */
+static const struct live {
+    const char *name;
+    int (*run)(char **words, ps_error *err);
+    const char *help;
+} live_commands[] = {
+    {"profile", profile_run, NULL},
+    {"top", top_run, top_help},
+};
+
+static const struct live *find_live(const char *word)
+{
+    for (size_t i = 0; i < sizeof live_commands / sizeof *live_commands; i++) {
+        if (strcmp(live_commands[i].name, word) == 0)
+            return &live_commands[i];
+    }
+    return NULL;
+}
+
+static bool ask_for_help(char **words)
+{
+    while (*words && strcmp(*words, "--help") != 0 && strcmp(*words, "-h") != 0)
+        words++;
+    return *words != NULL;
+}
+
+static int run_live(const struct live *command, char **words)
+{
+    ps_error err = {0};
+    if (ask_for_help(words))
+        return command->help ? puts(command->help), EXIT_STOPPED : print_help();
+    int code = command->run(words, &err);
+    if (code == PS_EINVAL)
+        return usage_error(&err);
+    return code < 0 ? report(&err) : EXIT_STOPPED;
+}
+
 int main(int argc, char **argv)
 {
+    const struct live *command = argc > 1 ? find_live(argv[1]) : NULL;
+    if (command)
+        return run_live(command, argv + 2);
+
     ps_error err = {0};
     arguments args = {.command = SERVE};
     ps_server *srv = NULL;
-    int (*tool)(int, char **) = argc > 1 ? find_tool(argv[1]) : NULL;
-    if (tool)
-        return tool(argc - 1, argv + 1);
     ps_options_init(&args.opt);
     if (argc > 0 && read_arguments(&args, argv + 1, &err) < 0)
         return usage_error(&err);

@@ -74,7 +74,8 @@ PS_API const char *ps_strerror(int code);
       "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
-    X(CHOICE, context, "context", "recycled", "recycled", "how the request context is made")                 \
+    X(CHOICE, context, "context", "recycled", "eager|lazy|preregistered|recycled",                           \
+      "how the request context is made; apps see no difference")                                             \
     X(INT, max_connections, "max-connections", 10000, "N", "open connections, shared evenly by the workers") \
     X(INT, max_queue, "max-queue", 1024, "N", "requests that may wait for heavy threads; beyond it 503")     \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \

@@ -13,7 +13,17 @@ const char *__asan_default_options(void)
     return "allocator_may_return_null=1";
 }
 
+/* Tests in which contexts matter run for each of these. */
+static const char *const strategies[] = {"eager", "lazy", "preregistered", "recycled"};
+
+enum { STRATEGIES = sizeof(strategies) / sizeof(strategies[0]) };
+
 static vm_fixture fx;
+
+static void open_app_with(int strategy, const char *app)
+{
+    fixture_open(&fx, strategies[strategy], false, app);
+}
 
 static void open_app(const char *app)
 {
@@ -397,7 +407,7 @@ END_TEST
 START_TEST(request_is_answered_and_its_run_goes_back)
 {
     call c;
-    open_app("function api.get() return 'hello' end");
+    open_app_with(_i, "function api.get() return 'hello' end");
     call_begin(&fx, &c, &(ask){.route = "GET /"});
     ck_assert_int_eq(c.result, VM_DONE);
     ck_assert_uint_eq(vm_running(fx.vm), 1);
@@ -428,7 +438,8 @@ END_TEST
 START_TEST(sleeping_handler_parks_and_goes_on)
 {
     call c;
-    open_app("function api.get(ctx) local a = ctx.method sleep(0.25) sleep(2) return a .. ctx.path end");
+    open_app_with(_i,
+                  "function api.get(ctx) local a = ctx.method sleep(0.25) sleep(2) return a .. ctx.path end");
     call_begin(&fx, &c, &(ask){.route = "GET /", .path = "/p"});
     ck_assert_int_eq(c.result, VM_PARKED);
     ck_assert_uint_eq(c.request->park_ns, 250000000);
@@ -449,7 +460,8 @@ START_TEST(parked_requests_finish_in_any_order_each_with_its_own)
     enum { N = 20 };
     static call calls[N];
     static char paths[N][16];
-    open_app(
+    open_app_with(
+        _i,
         "function api.get(ctx) ctx.own = ctx.path sleep(1) return ctx.own .. ctx.path .. ctx:query().q end");
     for (int i = 0; i < N; i++) {
         snprintf(paths[i], sizeof(paths[i]), "/%d", i);
@@ -473,15 +485,15 @@ END_TEST
 START_TEST(cancelled_handler_closes_its_variables_and_makes_no_answer)
 {
     call c;
-    open_app("local function closing(name)\n"
-             "  return setmetatable({}, { __close = function() print(name) end })\n"
-             "end\n"
-             "function api.get()\n"
-             "  local a <close> = closing 'a'\n"
-             "  local b <close> = closing 'b'\n"
-             "  sleep(1)\n"
-             "  print 'never'\n"
-             "end");
+    open_app_with(_i, "local function closing(name)\n"
+                      "  return setmetatable({}, { __close = function() print(name) end })\n"
+                      "end\n"
+                      "function api.get()\n"
+                      "  local a <close> = closing 'a'\n"
+                      "  local b <close> = closing 'b'\n"
+                      "  sleep(1)\n"
+                      "  print 'never'\n"
+                      "end");
     call_begin(&fx, &c, &(ask){.route = "GET /"});
     ck_assert_int_eq(c.result, VM_PARKED);
     vm_cancel(fx.vm, c.run);
@@ -518,7 +530,8 @@ END_TEST
 START_TEST(vm_closes_with_parked_handlers_in_it)
 {
     static call calls[3];
-    open_app("function api.get(ctx) ctx:headers() local c = coroutine.wrap(function() sleep(1) end) c() end");
+    open_app_with(
+        _i, "function api.get(ctx) ctx:headers() local c = coroutine.wrap(function() sleep(1) end) c() end");
     for (int i = 0; i < 3; i++) {
         call_begin(&fx, &calls[i], &(ask){.route = "GET /"});
         ck_assert_int_eq(calls[i].result, VM_PARKED);
@@ -545,8 +558,8 @@ END_TEST
 
 START_TEST(coroutine_of_a_clean_handler_is_used_again)
 {
-    open_app(COUNT_COROUTINES "function api.wait.get() sleep(1) return count() end\n"
-                              "function api.empty.get() count() return nil, 404 end");
+    open_app_with(_i, COUNT_COROUTINES "function api.wait.get() sleep(1) return count() end\n"
+                                       "function api.empty.get() count() return nil, 404 end");
     for (int i = 0; i < 5; i++) {
         ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|1");
         ck_assert_str_eq(fixture_get(&fx, "GET /wait"), "200 application/json|1");
@@ -558,9 +571,9 @@ END_TEST
 
 START_TEST(coroutine_that_failed_is_not_used_again)
 {
-    open_app(COUNT_COROUTINES "function api.bad.get() count() error 'no' end\n"
-                              "function api.raised.get() count() error(api.status(204)) end\n"
-                              "function api.odd.get() count() coroutine.yield(1) end");
+    open_app_with(_i, COUNT_COROUTINES "function api.bad.get() count() error 'no' end\n"
+                                       "function api.raised.get() count() error(api.status(204)) end\n"
+                                       "function api.odd.get() count() coroutine.yield(1) end");
     ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|1");
     fixture_get(&fx, "GET /bad");
     ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|2");
@@ -605,15 +618,15 @@ END_TEST
 START_TEST(handler_sleeps_inside_its_own_coroutines)
 {
     call c;
-    open_app("function api.get(ctx)\n"
-             "  local list = {}\n"
-             "  for x in coroutine.wrap(function()\n"
-             "    coroutine.yield(1) sleep(1) coroutine.yield(2)\n"
-             "    coroutine.wrap(function() sleep(2) end)()\n"
-             "    coroutine.yield(ctx.method)\n"
-             "  end) do list[#list + 1] = x end\n"
-             "  return list\n"
-             "end");
+    open_app_with(_i, "function api.get(ctx)\n"
+                      "  local list = {}\n"
+                      "  for x in coroutine.wrap(function()\n"
+                      "    coroutine.yield(1) sleep(1) coroutine.yield(2)\n"
+                      "    coroutine.wrap(function() sleep(2) end)()\n"
+                      "    coroutine.yield(ctx.method)\n"
+                      "  end) do list[#list + 1] = x end\n"
+                      "  return list\n"
+                      "end");
     call_begin(&fx, &c, &(ask){.route = "GET /"});
     ck_assert_uint_eq(c.request->park_ns, 1000000000);
     call_resume(&fx, &c);
@@ -688,8 +701,8 @@ END_TEST
 START_TEST(uncaught_error_is_a_500_with_the_traceback_in_the_log_alone)
 {
     call c;
-    open_app("local function deep() error 'no luck' end\n"
-             "function api.users.p_id.get() deep() return 1 end");
+    open_app_with(_i, "local function deep() error 'no luck' end\n"
+                      "function api.users.p_id.get() deep() return 1 end");
     call_begin(&fx, &c, &(ask){.route = "GET /users/:id", .id = "abc"});
     ck_assert_int_eq(c.request->status, 500);
     ck_assert(c.request->failed);
@@ -802,8 +815,9 @@ END_TEST
 START_TEST(running_out_of_memory_soils_the_vm)
 {
     call c;
-    open_app("function api.get() return io.open('/dev/null'):read(1 << 46) end function api.ok.get() return "
-             "'ok' end");
+    open_app_with(
+        _i, "function api.get() return io.open('/dev/null'):read(1 << 46) end function api.ok.get() return "
+            "'ok' end");
     call_begin(&fx, &c, &(ask){.route = "GET /"});
     ck_assert_int_eq(c.request->status, 500);
     ck_assert(c.request->failed);
@@ -879,8 +893,8 @@ END_TEST
 
 START_TEST(idle_steps_collect_what_requests_left)
 {
-    open_app("collectgarbage 'stop'\n"
-             "function api.get() local t for i = 1, 1e4 do t = { i, tostring(i) } end return 1 end");
+    open_app_with(_i, "collectgarbage 'stop'\n"
+                      "function api.get() local t for i = 1, 1e4 do t = { i, tostring(i) } end return 1 end");
     fixture_get(&fx, "GET /"); /* the first is audited, with collections */
     size_t before = vm_bytes(fx.vm);
     fixture_get(&fx, "GET /");
@@ -1007,11 +1021,11 @@ static bool ask_short_of_memory(const ask *a, size_t n, size_t count)
 /* Each request on a new VM, where it makes most, and where the next one shows what is left of it. */
 START_TEST(requests_survive_each_refused_allocation)
 {
-    const ask *a = &hungry_asks[_i / 2];
+    const ask *a = &hungry_asks[_i / STRATEGIES / 2];
     bool met = true;
     for (size_t n = 0; met; n++) {
-        fixture_open(&fx, "recycled", false, hungry_app);
-        met = ask_short_of_memory(a, n, refusals[_i % 2]);
+        open_app_with(_i % STRATEGIES, hungry_app);
+        met = ask_short_of_memory(a, n, refusals[_i / STRATEGIES % 2]);
         ck_assert_str_eq(fixture_get(&fx, "GET /plain"), "200 text/plain|hello");
         ck_assert_str_eq(fixture_get(&fx, "GET /kept"), "200 application/json|{\"kept\":true}");
         ck_assert_uint_eq(vm_running(fx.vm), 0);
@@ -1025,9 +1039,9 @@ START_TEST(cancelling_survives_each_refused_allocation)
     bool met = true;
     for (size_t n = 0; met; n++) {
         call c;
-        fixture_open(&fx, "recycled", false, hungry_app);
+        open_app_with(_i % STRATEGIES, hungry_app);
         call_begin(&fx, &c, &(ask){.route = "GET /sleepy"});
-        vm_fail_allocations(n, refusals[_i]);
+        vm_fail_allocations(n, refusals[_i / STRATEGIES]);
         vm_cancel(fx.vm, c.run);
         vm_run_give(fx.vm, c.run);
         met = vm_failed_allocations() > 0;
@@ -1045,8 +1059,8 @@ static void add_failing_allocations(Suite *s)
     tcase_set_timeout(tc, 240);
     tcase_add_loop_test(tc, opening_survives_each_refused_allocation, 0, 2);
     tcase_add_loop_test(tc, loading_survives_each_refused_allocation, 0, 2);
-    tcase_add_loop_test(tc, requests_survive_each_refused_allocation, 0, 2 * HUNGRY_ASKS);
-    tcase_add_loop_test(tc, cancelling_survives_each_refused_allocation, 0, 2);
+    tcase_add_loop_test(tc, requests_survive_each_refused_allocation, 0, 2 * HUNGRY_ASKS * STRATEGIES);
+    tcase_add_loop_test(tc, cancelling_survives_each_refused_allocation, 0, 2 * STRATEGIES);
     suite_add_tcase(s, tc);
 }
 
@@ -1059,6 +1073,26 @@ static void add_failing_allocations(Suite *s)
 }
 
 #endif
+
+static void add_each_strategy(Suite *s)
+{
+    const TTest *const each[] = {sleeping_handler_parks_and_goes_on,
+                                 parked_requests_finish_in_any_order_each_with_its_own,
+                                 cancelled_handler_closes_its_variables_and_makes_no_answer,
+                                 vm_closes_with_parked_handlers_in_it,
+                                 coroutine_of_a_clean_handler_is_used_again,
+                                 coroutine_that_failed_is_not_used_again,
+                                 handler_sleeps_inside_its_own_coroutines,
+                                 uncaught_error_is_a_500_with_the_traceback_in_the_log_alone,
+                                 running_out_of_memory_soils_the_vm,
+                                 idle_steps_collect_what_requests_left,
+                                 request_is_answered_and_its_run_goes_back};
+    TCase *tc = tcase_create("each strategy");
+    tcase_set_timeout(tc, 60);
+    for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
+        tcase_add_loop_test(tc, each[i], 0, STRATEGIES);
+    suite_add_tcase(s, tc);
+}
 
 static Suite *vm_suite(void)
 {
@@ -1082,28 +1116,20 @@ static Suite *vm_suite(void)
           options_come_as_text_with_their_place, app_without_options_has_none,
           files_are_the_apps_own_and_those_it_required, start_functions_run_for_the_process_or_for_each_vm,
           first_start_function_that_fails_ends_the_start, start_functions_cannot_sleep}},
-        {"runs",
-         {request_is_answered_and_its_run_goes_back, runs_are_used_again, sleeping_handler_parks_and_goes_on,
-          parked_requests_finish_in_any_order_each_with_its_own,
-          cancelled_handler_closes_its_variables_and_makes_no_answer,
-          cancelling_survives_variables_that_fail_or_sleep_when_closed,
-          vm_closes_with_parked_handlers_in_it}},
+        {"runs", {runs_are_used_again, cancelling_survives_variables_that_fail_or_sleep_when_closed}},
         {"coroutines",
-         {coroutine_of_a_clean_handler_is_used_again, coroutine_that_failed_is_not_used_again,
-          coroutine_that_was_cancelled_is_not_used_again, foreign_yield_is_an_error,
-          handler_sleeps_inside_its_own_coroutines, handlers_sleep_inside_pcall_and_metamethods,
-          sleep_inside_a_c_functions_callback_is_an_error, sleep_refuses_what_is_no_time,
-          sleep_while_the_app_loads_is_an_error, handlers_coroutine_resumed_by_another_breaks_no_vm}},
+         {coroutine_that_was_cancelled_is_not_used_again, foreign_yield_is_an_error,
+          handlers_sleep_inside_pcall_and_metamethods, sleep_inside_a_c_functions_callback_is_an_error,
+          sleep_refuses_what_is_no_time, sleep_while_the_app_loads_is_an_error,
+          handlers_coroutine_resumed_by_another_breaks_no_vm}},
         {"errors",
-         {uncaught_error_is_a_500_with_the_traceback_in_the_log_alone, traceback_is_in_the_reply_in_dev_mode,
-          error_after_a_wait_has_its_traceback_too, error_values_of_every_type_are_logged,
-          raised_reply_that_cannot_be_encoded_is_logged, error_text_that_is_no_utf8_is_still_answered,
-          runaway_recursion_is_an_error_and_leaves_the_vm_clean, variables_of_a_failed_handler_are_closed,
-          running_out_of_memory_soils_the_vm, memory_error_that_the_handler_catches_soils_nothing}},
+         {traceback_is_in_the_reply_in_dev_mode, error_after_a_wait_has_its_traceback_too,
+          error_values_of_every_type_are_logged, raised_reply_that_cannot_be_encoded_is_logged,
+          error_text_that_is_no_utf8_is_still_answered, runaway_recursion_is_an_error_and_leaves_the_vm_clean,
+          variables_of_a_failed_handler_are_closed, memory_error_that_the_handler_catches_soils_nothing}},
         {"globals",
          {os_exit_raises, print_goes_to_the_log_with_the_request_id,
           print_takes_tostring_and_many_long_values, setmetatable_is_as_in_the_manual}},
-        {"upkeep", {idle_steps_collect_what_requests_left}},
     };
     Suite *s = suite_create("vm");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -1113,6 +1139,7 @@ static Suite *vm_suite(void)
         tcase_set_timeout(tc, 60);
         suite_add_tcase(s, tc);
     }
+    add_each_strategy(s);
     add_failing_allocations(s);
     return s;
 }

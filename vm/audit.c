@@ -10,11 +10,13 @@ enum { CYCLES = 2, ROUTE_BITS = 24 };
 static void warn(vm *v, unsigned route)
 {
     char text[512];
-    int n = snprintf(text, sizeof(text),
-                     "%s keeps its context after the request has ended: its contexts are no longer recycled; "
-                     "copy what you need "
-                     "from ctx instead of storing it",
-                     v->route_names[route]);
+    int n =
+        snprintf(text, sizeof(text),
+                 "%s keeps its context after the request has ended: %s; copy what you need from ctx instead "
+                 "of storing it",
+                 v->route_names[route],
+                 v->strategy->recycles ? "its contexts are no longer recycled"
+                                       : "using one late is an error from now on");
     v->config.log(v->config.log_user, 1, (str){0},
                   (str){text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1});
 }

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 
 #include "queue/percent.h"
+#include "vm/audit.h"
 #include "vm/cookie.h"
+#include "vm/ctx_eager.h"
+#include "vm/ctx_lazy.h"
+#include "vm/ctx_preregistered.h"
 #include "vm/ctx_recycled.h"
 #include "vm/internal.h"
 #include "vm/json.h"
@@ -18,25 +22,41 @@ const char *const ctx_field_names[CTX_FIELD_COUNT] = {
 #undef X
 };
 
-static const char marker;
-
-void ctx_push_marker(lua_State *L)
+const ctx_strategy *ctx_strategy_named(const char *name)
 {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&marker);
+    static const ctx_strategy *const all[] = {&ctx_eager, &ctx_lazy, &ctx_preregistered, &ctx_recycled};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (strcmp(all[i]->name, name) == 0)
+            return all[i];
+    return NULL;
 }
+
+/* --- what makes a table a context --- */
+
+/* Its address is the value of __metatable in every context's metatable, and the key of what tells more: a
+ * route's name once the context has ended, true before that. */
+static const char marker;
 
 bool ctx_is_marker(lua_State *L, int index)
 {
     return lua_touserdata(L, index) == &marker;
 }
 
-const ctx_strategy *ctx_strategy_named(const char *name)
+/* Push a metatable with room for so many fields more. */
+static void push_marked(lua_State *L, int fields)
 {
-    static const ctx_strategy *const all[] = {&ctx_recycled};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        if (strcmp(all[i]->name, name) == 0)
-            return all[i];
-    return NULL;
+    lua_createtable(L, 0, 3 + fields);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&marker);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushliteral(L, "context");
+    lua_setfield(L, -2, "__name");
+}
+
+void ctx_push_metatable(lua_State *L)
+{
+    push_marked(L, 1);
+    lua_pushboolean(L, true);
+    lua_rawsetp(L, -2, &marker);
 }
 
 int ctx_raise_stale(lua_State *L, const char *route)
@@ -47,25 +67,39 @@ int ctx_raise_stale(lua_State *L, const char *route)
 
 /* --- which request --- */
 
-/* The run whose context is the first argument. */
-static vm_run *check_run(lua_State *L)
+/* The table at index 1 is no context under way. */
+static void raise_not_live(lua_State *L)
 {
-    vm *v = vm_of(L);
-    const void *table = lua_type(L, 1) == LUA_TTABLE ? lua_topointer(L, 1) : NULL;
-    if (table && v->running && v->running->ctx.table == table)
-        return v->running;
-    if (!table)
+    if (lua_getmetatable(L, 1) && lua_rawgetp(L, -1, &marker) != LUA_TNIL)
+        ctx_raise_stale(L, lua_tostring(L, -1));
+    luaL_error(L, "the first argument is no context: call it with a colon, as in ctx:headers()");
+}
+
+/* The context at index 1 is not that of the request which runs: search for its own. Rare. */
+static vm_run *search(lua_State *L)
+{
+    const void *table = lua_topointer(L, 1);
+    if (lua_type(L, 1) != LUA_TTABLE)
         luaL_error(L, "the context is missing: call it with a colon, as in ctx:headers()");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, v->contexts_ref);
-    lua_pushvalue(L, 1);
-    lua_rawget(L, -2);
-    vm_run *run = lua_touserdata(L, -1);
-    lua_pop(L, 2);
+    vm_run *run = vm_of(L)->runs;
+    while (run && run->ctx.table != table)
+        run = run->next;
     if (!run)
-        luaL_error(L, "the first argument is no context: call it with a colon, as in ctx:headers()");
-    if (!run->live || run->ctx.table != table)
+        raise_not_live(L);
+    else if (!run->live)
         ctx_raise_stale(L, run->request.route_name);
     return run;
+}
+
+vm_run *ctx_check(lua_State *L)
+{
+    const void *table = lua_topointer(L, 1);
+    vm_run *run = lua_touserdata(L, lua_upvalueindex(1));
+    if (!run)
+        run = vm_of(L)->running;
+    if (run && table && run->live && run->ctx.table == table)
+        return run;
+    return search(L);
 }
 
 /* Count the read; push what an earlier call returned, if there was one. */
@@ -82,6 +116,10 @@ static bool push_memo(lua_State *L, vm_run *run, enum ctx_field field)
 /* Keep the value at the top for the next call. Returns: 1. */
 static int keep_memo(lua_State *L, vm_run *run, enum ctx_field field)
 {
+    if (run->ctx.memo_ref == LUA_NOREF) {
+        lua_createtable(L, CTX_FIELD_COUNT, 0);
+        run->ctx.memo_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, run->ctx.memo_ref);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, (lua_Integer)field + 1);
@@ -123,7 +161,7 @@ static const char *separator(const char *name, size_t n)
 
 static int on_headers(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     const vm_request *r = &run->request;
     if (push_memo(L, run, CTX_HEADERS))
         return 1;
@@ -161,7 +199,7 @@ static int on_headers_miss(lua_State *L)
 
 static int on_header(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     const vm_request *r = &run->request;
     str name;
     name.p = luaL_checklstring(L, 2, &name.n);
@@ -184,7 +222,7 @@ static int on_header(lua_State *L)
 
 static int on_cookies(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     const vm_request *r = &run->request;
     str name, value;
     if (push_memo(L, run, CTX_COOKIES))
@@ -214,7 +252,7 @@ static int on_cookies(lua_State *L)
 
 static int on_query(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     str raw = run->request.query, name, value;
     if (push_memo(L, run, CTX_QUERY))
         return 1;
@@ -256,7 +294,7 @@ static void add_to_list(lua_State *L, int all)
 
 static int on_query_all(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     str raw = run->request.query, name, value;
     if (push_memo(L, run, CTX_QUERY_ALL))
         return 1;
@@ -296,7 +334,7 @@ static void push_decoded(lua_State *L, str raw)
 
 static int on_params(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     const vm_request *r = &run->request;
     if (push_memo(L, run, CTX_PARAMS))
         return 1;
@@ -313,7 +351,7 @@ static int on_params(lua_State *L)
 
 static int on_body(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     if (push_memo(L, run, CTX_BODY))
         return 1;
     lua_pushlstring(L, run->request.body.p, run->request.body.n);
@@ -344,7 +382,7 @@ static bool is_json_type(str type)
 
 static int on_json(lua_State *L)
 {
-    vm_run *run = check_run(L);
+    vm_run *run = ctx_check(L);
     const vm_request *r = &run->request;
     json_error why;
     char message[256];
@@ -368,75 +406,111 @@ static int on_json(lua_State *L)
 
 /* --- values --- */
 
-static bool push_field(lua_State *L, vm_run *run, enum ctx_field field)
+void ctx_push_value(lua_State *L, vm_run *run, enum ctx_field field)
 {
     vm_request *r = &run->request;
+    str text;
     r->fields_read |= 1u << field;
     switch (field) {
-    case CTX_METHOD:
-        lua_pushlstring(L, r->method.p, r->method.n);
-        return true;
     case CTX_PATH:
         push_decoded(L, r->path);
-        return true;
-    case CTX_TARGET:
-        lua_pushlstring(L, r->target.p, r->target.n);
-        return true;
+        return;
     case CTX_IP:
-        if (r->ip)
-            lua_pushstring(L, r->ip);
-        return r->ip != NULL;
-    default: {
-        str id = r->id(r->host);
-        lua_pushlstring(L, id.p, id.n);
-        return true;
+        lua_pushstring(L, r->ip); /* nil for NULL */
+        return;
+    case CTX_ID:
+        text = r->id(r->host);
+        break;
+    default:
+        text = field == CTX_METHOD ? r->method : r->target;
     }
-    }
+    lua_pushlstring(L, text.p, text.n);
 }
 
-bool ctx_push_value(lua_State *L, vm_run *run, const char *name, size_t n)
+int ctx_keep(lua_State *L, int table)
 {
-    if (n == 6 && memcmp(name, "method", 6) == 0)
-        return push_field(L, run, CTX_METHOD);
-    if (n == 4 && memcmp(name, "path", 4) == 0)
-        return push_field(L, run, CTX_PATH);
-    if (n == 6 && memcmp(name, "target", 6) == 0)
-        return push_field(L, run, CTX_TARGET);
-    if (n == 2 && memcmp(name, "ip", 2) == 0)
-        return push_field(L, run, CTX_IP);
-    if (n == 2 && memcmp(name, "id", 2) == 0)
-        return push_field(L, run, CTX_ID);
-    return false;
+    if (lua_isnil(L, -1))
+        return 1;
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, table);
+    return 1;
 }
 
-void ctx_push_functions(lua_State *L, int table)
+/* --- fields by name --- */
+
+lua_CFunction ctx_function(enum ctx_field field)
 {
-    static const luaL_Reg functions[] = {
-        {"headers", on_headers},     {"header", on_header},   {"query", on_query},
-        {"query_all", on_query_all}, {"params", on_params},   {"body", on_body},
-        {"json", on_json},           {"cookies", on_cookies}, {NULL, NULL},
+    static const lua_CFunction functions[CTX_FIELD_COUNT] = {
+        [CTX_HEADERS] = on_headers,     [CTX_HEADER] = on_header,   [CTX_QUERY] = on_query,
+        [CTX_QUERY_ALL] = on_query_all, [CTX_PARAMS] = on_params,   [CTX_BODY] = on_body,
+        [CTX_JSON] = on_json,           [CTX_COOKIES] = on_cookies,
     };
-    lua_pushvalue(L, table);
-    luaL_setfuncs(L, functions, 0);
-    lua_pop(L, 1);
+    return functions[field];
+}
+
+/* The one field that a name of that length and beginning can be, or -1. */
+static int likely_field(const char *name, size_t n)
+{
+    switch (n) {
+    case 2:
+        return name[1] == 'p' ? CTX_IP : CTX_ID;
+    case 4:
+        return name[0] == 'p' ? CTX_PATH : name[0] == 'b' ? CTX_BODY : CTX_JSON;
+    case 5:
+        return CTX_QUERY;
+    case 6:
+        return name[0] == 'm'   ? CTX_METHOD
+               : name[0] == 'p' ? CTX_PARAMS
+               : name[0] == 'h' ? CTX_HEADER
+                                : CTX_TARGET;
+    case 7:
+        return name[0] == 'h' ? CTX_HEADERS : CTX_COOKIES;
+    case 9:
+        return CTX_QUERY_ALL;
+    default:
+        return -1;
+    }
+}
+
+int ctx_field_at(lua_State *L, int index)
+{
+    size_t n;
+    if (lua_type(L, index) != LUA_TSTRING)
+        return -1;
+    const char *name = lua_tolstring(L, index, &n);
+    int field = likely_field(name, n);
+    return field >= 0 && memcmp(name, ctx_field_names[field], n) == 0 ? field : -1;
+}
+
+void ctx_push_name(lua_State *L, vm_run *run, enum ctx_field field)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, run->vm->field_refs[field]);
 }
 
 void ctx_install(lua_State *L)
 {
     vm *v = vm_of(L);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "k");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    v->contexts_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    for (int field = 0; field < CTX_FIELD_COUNT; field++) {
+        lua_pushstring(L, ctx_field_names[field]);
+        v->field_refs[field] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, on_headers_miss);
     lua_setfield(L, -2, "__index");
     v->lower_mt_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    v->strategy->install(L);
 }
 
-/* --- poison --- */
+/* --- the end of a context --- */
+
+void ctx_decide(vm_run *run)
+{
+    ctx_slot *slot = &run->ctx;
+    slot->once = run->vm->config.dev;
+    slot->audited = audit_begin(run->vm, run->request.route, &slot->once);
+    slot->once |= slot->audited;
+}
 
 static int on_stale(lua_State *L)
 {
@@ -451,16 +525,16 @@ static void push_poison(lua_State *L, vm *v, unsigned route)
         return;
     }
     static const char *const events[] = {"__index", "__newindex", "__pairs", "__len", "__call"};
-    lua_createtable(L, 0, 6);
+    push_marked(L, 5);
     lua_pushstring(L, v->route_names[route]);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, &marker);
     lua_pushcclosure(L, on_stale, 1);
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, events[i]);
     }
     lua_pop(L, 1);
-    ctx_push_marker(L);
-    lua_setfield(L, -2, "__metatable");
     lua_pushvalue(L, -1);
     v->poison_refs[route] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -481,12 +555,65 @@ static int poison(lua_State *L)
     return 0;
 }
 
-void ctx_poison(lua_State *L, vm_run *run)
+void ctx_discard(lua_State *L, vm_run *run)
 {
+    ctx_slot *slot = &run->ctx;
     lua_pushcfunction(L, poison);
     lua_pushlightuserdata(L, run);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         lua_pop(L, 1);
         run->vm->soiled = true;
     }
+    if (slot->audited)
+        audit_end(L, run);
+    luaL_unref(L, LUA_REGISTRYINDEX, slot->ref);
+    slot->ref = LUA_NOREF;
+    slot->table = NULL;
+    if (slot->audited)
+        audit_collect(L, run);
+}
+
+/* --- a new table for each request --- */
+
+int ctx_on_index(lua_State *L)
+{
+    vm_run *run = ctx_check(L);
+    int field = ctx_field_at(L, 2);
+    if (field < 0)
+        return 0;
+    lua_CFunction function = ctx_function((enum ctx_field)field);
+    if (function)
+        lua_pushcfunction(L, function);
+    else
+        ctx_push_value(L, run, (enum ctx_field)field);
+    return 1;
+}
+
+void ctx_share_metatable(lua_State *L, lua_CFunction index)
+{
+    ctx_push_metatable(L);
+    lua_pushcfunction(L, index);
+    lua_setfield(L, -2, "__index");
+    vm_of(L)->ctx_mt_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void ctx_begin_new(lua_State *co, vm_run *run)
+{
+    ctx_slot *slot = &run->ctx;
+    slot->table = lua_topointer(co, -1);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, run->vm->ctx_mt_ref);
+    lua_setmetatable(co, -2);
+    ctx_decide(run);
+    if (slot->once) {
+        lua_pushvalue(co, -1);
+        slot->ref = luaL_ref(co, LUA_REGISTRYINDEX);
+    }
+}
+
+void ctx_end_new(lua_State *L, vm_run *run)
+{
+    ctx_forget_memo(L, run);
+    if (run->ctx.ref != LUA_NOREF)
+        ctx_discard(L, run);
+    run->ctx.table = NULL;
 }

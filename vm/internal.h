@@ -39,8 +39,9 @@ struct vm {
     uint64_t requests; /* begun */
 
     const ctx_strategy *strategy;
-    int contexts_ref; /* registry: context -> run, weak */
-    int lower_mt_ref; /* metatable of ctx:headers() */
+    int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
+    int field_refs[CTX_FIELD_COUNT]; /* the names of their fields */
+    int lower_mt_ref;                /* metatable of ctx:headers() */
     int reply_mt_ref;
     const void *reply_mt;
     int compose_ref;

@@ -17,8 +17,6 @@
 #include "api/program/top_screen.h"
 #include "api/program/top_view.h"
 
-enum { EXIT_GOOD = 0, EXIT_UNREACHABLE = 1, EXIT_USAGE = 2 };
-
 enum { REDRAW_MS = 1000 }; /* ages grow, also while no answer comes */
 
 typedef struct top {
@@ -27,32 +25,27 @@ typedef struct top {
     top_look look;
     top_feed *feed;
     bool quit;
-    int exit_code;
 } top;
 
-/* --- telling --- */
+const char top_help[] =
+    "usage: poolsrv top [options] [HOST:PORT]  watch the server that has this address for --admin\n"
+    "\n"
+    "Without an address it is that of the variable POOLSRV_ADMIN, or " TOP_ADDRESS ".\n"
+    "On a terminal: a page, refreshed each second; ? shows its keys. Elsewhere: blocks of text.\n"
+    "\n"
+    "  --interval SECONDS      between two looks (1)\n"
+    "  -n, --count N           print N blocks of text and end, also on a terminal\n"
+    "  --once                  the same as -n 1\n"
+    "  --sort COLUMN           requests, p99, errors, lane or name (requests)\n"
+    "  --help                  print this\n"
+    "\n"
+    "Exit codes: 0 ended by the user or the count, 1 the server cannot be reached, 2 usage.";
 
-static int print_help(void)
+static int fail(ps_error *err, int code, const char *what, const char *why)
 {
-    puts("usage: poolsrv top [options] [HOST:PORT]  watch the server that has this address for --admin\n"
-         "\n"
-         "Without an address it is that of the variable POOLSRV_ADMIN, or " TOP_ADDRESS ".\n"
-         "On a terminal: a page, refreshed each second; ? shows its keys. Elsewhere: blocks of text.\n"
-         "\n"
-         "  --interval SECONDS      between two looks (1)\n"
-         "  -n, --count N           print N blocks of text and end, also on a terminal\n"
-         "  --once                  the same as -n 1\n"
-         "  --sort COLUMN           requests, p99, errors, lane or name (requests)\n"
-         "  --help                  print this\n"
-         "\n"
-         "Exit codes: 0 ended by the user or the count, 1 the server cannot be reached, 2 usage.");
-    return EXIT_GOOD;
-}
-
-static int complain(const ps_error *why)
-{
-    fprintf(stderr, "poolsrv: %s\n", why->message[0] ? why->message : ps_strerror(why->code));
-    return why->code == PS_EINVAL ? EXIT_USAGE : EXIT_UNREACHABLE;
+    err->code = code;
+    snprintf(err->message, sizeof err->message, "%s%.900s", what, why);
+    return code;
 }
 
 static double wall_s(void)
@@ -79,46 +72,36 @@ static bool take_answer(top *t)
 }
 
 /* A server that is not there at the start is a wrong address more often than a server that will come.
- * Returns: 0, or the exit code. */
-static int take_first(top *t)
+ * Returns: 0, or the answer's code. */
+static int take_first(top *t, ps_error *err)
 {
     struct pollfd feed = {.fd = top_feed_fd(t->feed), .events = POLLIN};
     top_answer a;
     while (!top_feed_take(t->feed, &a))
         poll(&feed, 1, -1);
-    if (a.code == 0 && top_model_answer(&t->model, a.shot) == 0)
-        return 0;
-    return complain(&a.why);
+    if (a.code == 0)
+        a.code = top_model_answer(&t->model, a.shot);
+    if (a.code == PS_ESYSTEM)
+        return fail(err, a.code, "no server to watch at ", a.why.message);
+    return a.code ? fail(err, a.code, "", a.why.message) : 0;
 }
 
 /* --- as text --- */
 
-/* Returns: whether it could be written. */
-static bool print_block(top *t)
-{
-    top_plain_write(stdout, &t->model, wall_s());
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return true;
-    fprintf(stderr, "poolsrv: cannot write: %s\n", strerror(errno));
-    return false;
-}
-
 /* The first answer has nothing to be compared with, so the second makes the first block. */
-static int run_plain(top *t)
+static int run_plain(top *t, ps_error *err)
 {
     struct pollfd feed = {.fd = top_feed_fd(t->feed), .events = POLLIN};
     for (long printed = 0; !t->args.count || printed < t->args.count;) {
         poll(&feed, 1, -1);
         if (!take_answer(t))
             continue;
-        if (!print_block(t))
-            return EXIT_UNREACHABLE;
+        top_plain_write(stdout, &t->model, wall_s());
+        if (fflush(stdout) != 0 || ferror(stdout))
+            return fail(err, PS_ESYSTEM, "cannot write: ", strerror(errno));
         printed++;
     }
-    if (top_model_state(&t->model) != TOP_UNREACHABLE)
-        return EXIT_GOOD;
-    fprintf(stderr, "poolsrv: %s\n", t->model.trouble);
-    return EXIT_UNREACHABLE;
+    return top_model_state(&t->model) == TOP_UNREACHABLE ? fail(err, PS_ESYSTEM, "", t->model.trouble) : 0;
 }
 
 /* --- on a terminal --- */
@@ -297,29 +280,27 @@ static bool has_terminal(void)
     return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
-static int run(top *t)
+static int run(top *t, ps_error *err)
 {
-    int code = take_first(t);
+    int code = take_first(t, err);
     if (code)
         return code;
     if (!t->args.count && has_terminal() && run_screen(t))
-        return EXIT_GOOD;
-    return run_plain(t);
+        return 0;
+    return run_plain(t, err);
 }
 
-int top_main(int argc, char **argv)
+int top_run(char **words, ps_error *err)
 {
     top t = {0};
-    ps_error err = {0};
-    setlocale(LC_CTYPE, "");
-    if (top_arguments_read(&t.args, argc, argv, &err) < 0)
-        return complain(&err);
-    if (t.args.help)
-        return print_help();
+    setlocale(LC_CTYPE, ""); /* which characters the terminal can show */
+    int code = top_arguments_read(&t.args, words, err);
+    if (code)
+        return code;
     t.look.address = t.args.address;
     top_model_init(&t.model, t.args.sort, top_feed_now_ns());
-    err.code = top_feed_start(t.args.address, t.args.interval_ms, &t.feed);
-    int code = err.code < 0 ? complain(&err) : run(&t);
+    code = top_feed_start(t.args.address, t.args.interval_ms, &t.feed);
+    code = code ? fail(err, code, "cannot start: ", ps_strerror(code)) : run(&t, err);
     top_feed_stop(t.feed);
     top_model_fini(&t.model);
     return code;

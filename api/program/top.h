@@ -5,8 +5,14 @@
 #ifndef PROGRAM_TOP_H
 #define PROGRAM_TOP_H
 
-/* Run until the user, a signal or the count ends it. argv[0] is "top".
- * Returns: the exit code: 0; 1 when the server cannot be reached; 2 for wrong usage. */
-int top_main(int argc, char **argv);
+#include "api/poolsrv.h"
+
+/* What `poolsrv top --help` prints. */
+extern const char top_help[];
+
+/* The subcommand: until the user, a signal or the count ends it. `words` is what follows its name on the
+ * command line, closed by NULL. Returns: 0; PS_EINVAL for wrong usage; PS_ESYSTEM when the server cannot be
+ * reached, at the start or, with a count, at the end; PS_ENOMEM. */
+int top_run(char **words, ps_error *err);
 
 #endif

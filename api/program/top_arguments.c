@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INTERVAL_LEAST_MS = 100, INTERVAL_MOST_MS = 3600 * 1000 };
+enum { INTERVAL_LEAST_MS = 100, INTERVAL_MOST_MS = 3600 * 1000, WORDS_MAX = 32 };
 
 __attribute__((format(printf, 2, 3))) static int wrong(ps_error *err, const char *format, ...)
 {
@@ -55,9 +55,6 @@ static int read_sort(top_arguments *args, const char *text, ps_error *err)
 static int read_option(top_arguments *args, int option, char **argv, ps_error *err)
 {
     switch (option) {
-    case 'h':
-        args->help = true;
-        return 0;
     case '1':
         args->count = 1;
         return 0;
@@ -87,18 +84,26 @@ static const char *usual_address(void)
     return admin && *admin ? admin : TOP_ADDRESS;
 }
 
-int top_arguments_read(top_arguments *args, int argc, char **argv, ps_error *err)
+int top_arguments_read(top_arguments *args, char **words, ps_error *err)
 {
     static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},        {"once", no_argument, NULL, '1'},
-        {"count", required_argument, NULL, 'n'}, {"interval", required_argument, NULL, 'i'},
-        {"sort", required_argument, NULL, 's'},  {0},
+        {"once", no_argument, NULL, '1'},
+        {"count", required_argument, NULL, 'n'},
+        {"interval", required_argument, NULL, 'i'},
+        {"sort", required_argument, NULL, 's'},
+        {0},
     };
     *args = (top_arguments){.interval_ms = 1000};
-    int option, code = 0;
+    char name[] = "top", *argv[WORDS_MAX + 2] = {name}; /* getopt wants the command, and sorts what follows */
+    int argc = 1, option, code = 0;
+    for (; *words; words++) {
+        if (argc > WORDS_MAX)
+            return wrong(err, "top: that is too much: %.100s", *words);
+        argv[argc++] = *words;
+    }
     opterr = 0;
     optind = 0; /* begin anew */
-    while (code == 0 && (option = getopt_long(argc, argv, ":hn:", options, NULL)) != -1)
+    while (code == 0 && (option = getopt_long(argc, argv, ":n:", options, NULL)) != -1)
         code = read_option(args, option, argv, err);
     if (code == 0 && argc - optind > 1)
         code = wrong(err, "top: one address at a time: what is %.100s?", argv[optind + 1]);

@@ -15,12 +15,10 @@ typedef struct top_arguments {
     int interval_ms;
     long count; /* blocks of text to print; 0: without end, and on the whole screen where there is one */
     top_sort sort;
-    bool help;
 } top_arguments;
 
-/* Read the arguments; argv[0] is "top", and they may change places. Without an address it is that of
- * POOLSRV_ADMIN, or TOP_ADDRESS.
+/* Read the words, closed by NULL. Without an address it is that of POOLSRV_ADMIN, or TOP_ADDRESS.
  * Returns: 0, or PS_EINVAL with a line for the user. */
-int top_arguments_read(top_arguments *args, int argc, char **argv, ps_error *err);
+int top_arguments_read(top_arguments *args, char **words, ps_error *err);
 
 #endif

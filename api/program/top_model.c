@@ -33,7 +33,7 @@ static double seconds_between(const top_model *m)
 
 static double rate(double before, double now, double seconds)
 {
-    return fmax(now - before, 0) / seconds;
+    return (now < before ? 0 : now - before) / seconds;
 }
 
 static void set_latency(top_rates *rates, const top_histogram *durations)

@@ -1,4 +1,4 @@
-"""The request's context: what it gives, and that nothing of a request is seen by another."""
+"""The request's context: what it gives, and that nothing of a request is seen by another. All with each strategy."""
 
 import json
 
@@ -7,6 +7,16 @@ import pytest
 from poolsrv import message
 
 ONE_VM = ("--lane", "light")  # one worker, and no route moves to the heavy thread's VM
+
+
+@pytest.fixture(params=["eager", "lazy", "preregistered", "recycled"])
+def serve(serve, request):
+    """serve(app, *options, ...) as elsewhere, with one strategy after the other."""
+
+    def start(app, *options, **rest):
+        return serve(app, "--context", request.param, *options, **rest)
+
+    return start
 
 
 # --- fields ---
@@ -265,9 +275,10 @@ def test_cookies_are_named_and_the_first_counts(serve):
 # --- what a handler puts on ctx ---
 
 SEEN = """
+    local fields = { method = true, path = true, headers = true, query = true, params = true, body = true }
     local function seen(ctx)
-        local keys = 0
-        for _ in next, ctx do keys = keys + 1 end
+        local keys = 0                                   -- that are not the context's own
+        for k in next, ctx do keys = keys + (fields[k] and 0 or 1) end
         return { mine = tostring(ctx.mine), raw = tostring(rawget(ctx, "raw")), one = tostring(ctx[1]),
                  method = ctx.method, path = ctx.path, keys = keys, evil = tostring(ctx.evil),
                  query = ctx:query(), host = ctx:headers().host }
