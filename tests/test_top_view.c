@@ -106,9 +106,9 @@ START_TEST(header_has_the_figures_of_the_server)
 {
     answer_twice();
     draw();
-    line("21.0 req/s   4xx 0/s   5xx 1.0/s   p50 5.0ms   p99 9.9ms   64 connections");
+    line("21.0 req/s   4xx 0/s   5xx 1.0/s   p50 5.0ms   p99 9.9ms");
     line("0 waiting for heavy   heavy 1 of 2 busy, at most 16   VMs hold 560 KB");
-    line("rings: home 1, shared 2, done 3");
+    line("rings: home 1, shared 2, done 3   64 connections");
 }
 END_TEST
 
@@ -231,6 +231,14 @@ START_TEST(long_route_is_cut_and_the_reason_stays)
 }
 END_TEST
 
+START_TEST(route_without_a_reason_behind_it_has_all_the_room)
+{
+    answer(1000, "poolsrv_lane{route=\"/a/path/of/more/than/twenty\",method=\"GET\",lane=\"light\"} 1\n");
+    draw();
+    line("- GET /a/path/of/more/than/twe~");
+}
+END_TEST
+
 START_TEST(route_cannot_steer_the_terminal)
 {
     answer(1000, "");
@@ -315,6 +323,17 @@ START_TEST(page_keeps_to_any_size)
 }
 END_TEST
 
+START_TEST(short_page_is_mostly_table)
+{
+    answer_forty();
+    look.height = 14;
+    look.width = 40;
+    draw();
+    ck_assert_uint_eq(look.fit, 8);
+    ck_assert_ptr_nonnull(strstr(page.lines[1].text, "req/s"));
+}
+END_TEST
+
 /* --- the other pages --- */
 
 START_TEST(workers_have_their_figures)
@@ -364,12 +383,14 @@ int main(void)
     tcase_add_test(tc, sorted_column_is_marked_also_without_colours);
     tcase_add_loop_test(tc, narrow_page_has_fewer_figures, 0, sizeof(widths) / sizeof(widths[0]));
     tcase_add_test(tc, long_route_is_cut_and_the_reason_stays);
+    tcase_add_test(tc, route_without_a_reason_behind_it_has_all_the_room);
     tcase_add_test(tc, route_cannot_steer_the_terminal);
     tcase_add_test(tc, requests_without_a_route_have_a_row);
     tcase_add_test(tc, table_shows_what_fits_and_says_what_that_is);
     tcase_add_test(tc, table_is_scrolled_to_its_end_and_no_further);
     tcase_add_test(tc, table_that_fits_is_not_scrolled);
     tcase_add_test(tc, page_keeps_to_any_size);
+    tcase_add_test(tc, short_page_is_mostly_table);
     tcase_add_test(tc, workers_have_their_figures);
     tcase_add_test(tc, help_names_every_key);
     tcase_add_test(tc, view_without_any_answer_is_a_page);

@@ -118,10 +118,13 @@ static void draw(top *t)
     top_page_fini(&page);
 }
 
-static void scroll_to(top *t, size_t rows_up, size_t rows_down)
+/* No further than the last row, also when several keys come between two pages. */
+static void scroll_by(top *t, size_t up, size_t down)
 {
-    size_t at = t->look.scroll;
-    t->look.scroll = at > rows_up ? at - rows_up + rows_down : rows_down;
+    size_t rows = top_table_rows(&t->model, t->look.table);
+    size_t most = rows > t->look.fit ? rows - t->look.fit : 0, at = t->look.scroll;
+    at = at > up ? at - up + down : down;
+    t->look.scroll = at < most ? at : most;
 }
 
 static void sort_by(top *t, top_sort sort)
@@ -136,22 +139,22 @@ static bool move_by(top *t, int key)
     size_t page = t->look.fit > 1 ? t->look.fit - 1 : 1, all = top_table_rows(&t->model, t->look.table);
     switch (key) {
     case TOP_KEY_UP:
-        scroll_to(t, 1, 0);
+        scroll_by(t, 1, 0);
         return true;
     case TOP_KEY_DOWN:
-        scroll_to(t, 0, 1);
+        scroll_by(t, 0, 1);
         return true;
     case TOP_KEY_PAGE_UP:
-        scroll_to(t, page, 0);
+        scroll_by(t, page, 0);
         return true;
     case TOP_KEY_PAGE_DOWN:
-        scroll_to(t, 0, page);
+        scroll_by(t, 0, page);
         return true;
     case TOP_KEY_HOME:
-        scroll_to(t, all, 0);
+        scroll_by(t, all, 0);
         return true;
     case TOP_KEY_END:
-        scroll_to(t, 0, all);
+        scroll_by(t, 0, all);
         return true;
     default:
         return false;
@@ -265,10 +268,8 @@ static void watch(top *t, int signals)
 static bool run_screen(top *t)
 {
     int signals = top_screen_open() ? catch_signals() : -1;
-    if (signals >= 0) {
-        signal(SIGTSTP, SIG_DFL); /* ncurses has put a handler there */
+    if (signals >= 0)
         watch(t, signals);
-    }
     top_screen_close();
     return signals >= 0;
 }

@@ -1,5 +1,6 @@
 #include "api/program/top_screen.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -25,9 +26,24 @@ static void choose_colours(void)
     init_pair(ALARM_COLOURS, COLOR_RED, -1);
 }
 
+/* ncurses puts handlers of its own on some signals, which end the process from inside the handler: the
+ * signals are the caller's. */
+static SCREEN *new_screen(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+    enum { N = sizeof numbers / sizeof *numbers };
+    struct sigaction before[N];
+    for (size_t i = 0; i < N; i++)
+        sigaction(numbers[i], NULL, &before[i]);
+    SCREEN *made = newterm(NULL, stdout, stdin);
+    for (size_t i = 0; i < N; i++)
+        sigaction(numbers[i], &before[i], NULL);
+    return made;
+}
+
 bool top_screen_open(void)
 {
-    screen = newterm(NULL, stdout, stdin);
+    screen = new_screen();
     /* A terminal whose cursor cannot be moved shows a page only by printing it. */
     if (!screen || !tigetstr("cup")) {
         top_screen_close();

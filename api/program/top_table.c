@@ -114,7 +114,7 @@ static layout lay_out(const top_model *m, size_t width)
            left < LEAVINGS)
         left++;
     size_t room = width > taken ? width - taken : 0;
-    size_t beside_why = longest_why && room > longest_why + 1 ? room - longest_why - 1 : 0;
+    size_t with_why = longest_why ? longest_why + 1 : 0, beside_why = room > with_why ? room - with_why : 0;
     l.route = smaller(smaller(longest_route, larger(beside_why, ROUTE_LEAST)), room);
     size_t behind = room > l.route ? room - l.route - 1 : 0;
     l.why = longest_why && behind >= smaller(longest_why, WHY_LEAST) ? behind : 0;

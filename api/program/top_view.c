@@ -5,7 +5,7 @@
 
 #include "api/program/top_text.h"
 
-enum { NS_PER_S = 1000000000 };
+enum { NS_PER_S = 1000000000, USUAL_WIDTH = 80 };
 
 /* --- above the table --- */
 
@@ -99,20 +99,42 @@ static void put_rings(top_page *p, const top_shot *s)
                   top_text_count(shared, sum.shared), top_text_count(done, sum.done));
 }
 
-static void put_header(top_page *p, const top_model *m, const top_look *look)
+/* Where there is room, a line begins with the same figure whatever the others are, so that nothing jumps from
+ * page to page. */
+static void part(top_page *p)
+{
+    if (p->width < USUAL_WIDTH)
+        return;
+    top_page_close(p);
+    top_page_open(p, TOP_PLAIN);
+}
+
+static void put_figures(top_page *p, const top_model *m)
 {
     char cell[TOP_CELL_BYTES];
-    put_title(p, m, look);
-    put_trouble(p, m, look);
     top_page_open(p, TOP_PLAIN);
     put_rates(p, m);
     if (m->now) {
-        top_page_item(p, false, "%s connections", top_text_count(cell, m->now->connections));
+        part(p);
         put_heavy(p, m->now);
         top_page_item(p, false, "VMs hold %s", top_text_bytes(cell, m->now->vm_bytes));
+        part(p);
         put_rings(p, m->now);
+        top_page_item(p, false, "%s connections", top_text_count(cell, m->now->connections));
     }
     top_page_close(p);
+}
+
+/* Of a short page it takes a third: the table goes before. */
+static void put_header(top_page *p, const top_model *m, const top_look *look)
+{
+    size_t room = p->room, third = room / 3 > 2 ? room / 3 : 2;
+    put_title(p, m, look);
+    put_trouble(p, m, look);
+    p->room = third < room ? third : room;
+    if (p->count < p->room)
+        put_figures(p, m);
+    p->room = room;
 }
 
 /* --- the page --- */
