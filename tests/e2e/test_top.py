@@ -457,5 +457,6 @@ def test_shells_job_control_stops_it_and_brings_it_back(serve):
         terminal.wait("^WORKER")
         terminal.type("q")
         terminal.wait(lambda screen: not screen.alternate)
+        terminal.wait("^shell>$")
         terminal.type("echo code $?\n")
         terminal.wait("^code 0$")
