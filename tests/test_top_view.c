@@ -108,7 +108,7 @@ START_TEST(header_has_the_figures_of_the_server)
     draw();
     line("21.0 req/s   4xx 0/s   5xx 1.0/s   p50 5.0ms   p99 9.9ms");
     line("0 waiting for heavy   heavy 1 of 2 busy, at most 16   VMs hold 560 KB");
-    line("rings: home 1, shared 2, done 3   64 connections");
+    line("rings: home 1, shared 2, done 3   connections 64");
 }
 END_TEST
 

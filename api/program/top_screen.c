@@ -1,19 +1,83 @@
 #include "api/program/top_screen.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <curses.h>
 
-enum {
-    ESCAPE_WAIT_MS =
-        200, /* what follows an escape may come late over a slow line, and alone it means nothing */
-    ALARM_COLOURS = 1
-};
+/* What follows an escape may come late over a slow line, and alone an escape means nothing here. */
+enum { ESCAPE_WAIT_MS = 200, ALARM_COLOURS = 1 };
 
-static SCREEN *screen; /* there is one terminal */
+/* There is one terminal. */
+static SCREEN *screen;
+static FILE *out;          /* what ncurses writes to */
+static int tty = -1;       /* the terminal, */
+static int collected = -1; /* and a file in memory: which of both is behind `out` changes */
+
+/* --- one write a page ---
+ *
+ * ncurses 6.4 writes out what it has whenever it moves the cursor, dozens of times a page, and a terminal may
+ * show each piece. So its descriptor leads into memory while it makes a page, and the page then goes out as
+ * one piece. */
+
+static void write_all(const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(tty, p, n);
+        if (done < 0 && errno != EINTR)
+            return; /* the line is cut, which the loop of the keys will see */
+        p += done > 0 ? done : 0;
+        n -= done > 0 ? (size_t)done : 0;
+    }
+}
+
+static void send_collected(void)
+{
+    off_t n = lseek(collected, 0, SEEK_CUR);
+    char *p = n > 0 ? mmap(NULL, (size_t)n, PROT_READ, MAP_SHARED, collected, 0) : MAP_FAILED;
+    if (p == MAP_FAILED)
+        return;
+    write_all(p, (size_t)n);
+    munmap(p, (size_t)n);
+}
+
+static void refresh_at_once(void)
+{
+    if (lseek(collected, 0, SEEK_SET) < 0 || dup2(collected, fileno(out)) < 0) {
+        refresh();
+        return;
+    }
+    refresh();
+    dup2(tty, fileno(out));
+    send_collected();
+}
+
+/* Returns: whether there is all that it takes. */
+static bool open_output(void)
+{
+    int copy = dup(STDOUT_FILENO);
+    tty = dup(STDOUT_FILENO);
+    collected = memfd_create("page", MFD_CLOEXEC);
+    out = copy >= 0 ? fdopen(copy, "w") : NULL;
+    if (copy >= 0 && !out)
+        close(copy);
+    return out && tty >= 0 && collected >= 0;
+}
+
+static void close_output(void)
+{
+    if (out)
+        fclose(out);
+    close(tty);
+    close(collected);
+    out = NULL;
+    screen = NULL;
+}
 
 /* --- taking over, giving back --- */
 
@@ -35,7 +99,7 @@ static SCREEN *new_screen(void)
     struct sigaction before[N];
     for (size_t i = 0; i < N; i++)
         sigaction(numbers[i], NULL, &before[i]);
-    SCREEN *made = newterm(NULL, stdout, stdin);
+    SCREEN *made = newterm(NULL, out, stdin);
     for (size_t i = 0; i < N; i++)
         sigaction(numbers[i], &before[i], NULL);
     return made;
@@ -43,10 +107,11 @@ static SCREEN *new_screen(void)
 
 bool top_screen_open(void)
 {
-    screen = new_screen();
+    screen = open_output() ? new_screen() : NULL;
     /* A terminal whose cursor cannot be moved shows a page only by printing it. */
     if (!screen || !tigetstr("cup")) {
         top_screen_close();
+        close_output();
         return false;
     }
     cbreak();
@@ -74,7 +139,7 @@ void top_screen_resume(void)
     reset_prog_mode();
     clearok(curscr, TRUE);
     top_screen_resize();
-    refresh();
+    refresh_at_once();
 }
 
 void top_screen_resize(void)
@@ -131,7 +196,7 @@ void top_screen_show(const top_page *page)
     erase();
     for (size_t i = 0; i < page->count && i < (size_t)LINES; i++)
         show_line((int)i, &page->lines[i]);
-    refresh();
+    refresh_at_once();
 }
 
 /* --- keys --- */

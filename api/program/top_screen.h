@@ -1,9 +1,9 @@
 /* top_screen: pages on a terminal, and keys from it.
  *
- * By ncurses: it knows the terminals there are and what their keys send, it sends a page's changes only, in
- * one write, which is what matters over a slow line, and it counts the columns of wide characters as
- * terminals do. Between open and close the terminal is changed; whoever ends the process must close first.
- * There is one terminal, so there is one screen, and no object. Threads: one. */
+ * By ncurses: it knows the terminals there are and what their keys send, it sends only what has changed,
+ * which matters over a slow line, and it counts the columns of wide characters as terminals do. A page goes
+ * out in one write. Between open and close the terminal is changed; whoever ends the process must close
+ * first. There is one terminal, so there is one screen, and no object. Threads: one. */
 #ifndef PROGRAM_TOP_SCREEN_H
 #define PROGRAM_TOP_SCREEN_H
 

@@ -120,7 +120,7 @@ static void put_figures(top_page *p, const top_model *m)
         top_page_item(p, false, "VMs hold %s", top_text_bytes(cell, m->now->vm_bytes));
         part(p);
         put_rings(p, m->now);
-        top_page_item(p, false, "%s connections", top_text_count(cell, m->now->connections));
+        top_page_item(p, false, "connections %s", top_text_count(cell, m->now->connections));
     }
     top_page_close(p);
 }

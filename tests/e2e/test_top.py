@@ -244,7 +244,7 @@ def test_page_shows_the_server_and_its_routes(serve):
         top.wait(rf"^poolsrv top   {address(server)}   ready   up \d+s   watched \d+s$")
         top.wait(r"^[1-9]\S* req/s   4xx 0/s   5xx [1-9]\S*/s   p50 \S+s   p99 \S+s$")
         top.wait(r"waiting for heavy   heavy \d of 1 busy, at most \d+   VMs hold [1-9]\d* KB")
-        top.wait(r"rings: home \d+, shared \d+, done \d+   [1-9]\d* connections$")
+        top.wait(r"rings: home \d+, shared \d+, done \d+   connections [1-9]\d*$")
         top.wait(r"^ \*REQ/S .* ROUTE +WHY$")
         top.wait(r"^ *[1-9]\S* +0 +0 +\S+s +\S+s (light|heavy) +\d+s GET /users/:id +\w+$")
         top.wait(r"^ *0 +0 +0 +- +- heavy +\d+s GET /pinned +\w+$")
