@@ -72,6 +72,7 @@ int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns)
 
 int exec_enter(exec *x)
 {
+    x->meter = (meter){0}; /* of another thread, perhaps */
     x->vm = x->runner->enter(x->runner->user);
     return x->vm ? 0 : -ENOMEM;
 }
