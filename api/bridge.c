@@ -26,6 +26,12 @@ static void on_leave(void *user, void *held)
     vms_give(b->vms, held);
 }
 
+static void on_dismiss(void *user, void *held)
+{
+    bridge *b = user;
+    vms_dismiss(b->vms, held);
+}
+
 static void *on_refresh(void *user, void *held)
 {
     bridge *b = user;
@@ -232,6 +238,7 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .user = b,
         .enter = on_enter,
         .leave = on_leave,
+        .dismiss = on_dismiss,
         .refresh = on_refresh,
         .route = on_route,
         .start = on_start,

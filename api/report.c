@@ -120,9 +120,13 @@ static int add_heavies(const ps_server *srv, buf *out)
         err = exposition_count(out, name, &(exposition_label){"state", STR("max")}, 1, n.max);
     if (err == 0)
         err = metrics_gauge(out, "poolsrv_heavy_busy", "Heavy threads that run a handler.", n.busy);
+    if (err == 0)
+        err = metrics_gauge(out, "poolsrv_heavy_waiting", "Requests on their way to a heavy thread.",
+                            atomic_load_explicit(&srv->pool->waiting, memory_order_relaxed));
     return err ? err
-               : metrics_gauge(out, "poolsrv_heavy_waiting", "Requests on their way to a heavy thread.",
-                               atomic_load_explicit(&srv->pool->waiting, memory_order_relaxed));
+               : metrics_gauge(out, "poolsrv_heavy_expected_wait_seconds",
+                               "How long a request is expected to wait for a heavy thread, if all are busy.",
+                               (double)atomic_load_explicit(&srv->pool->due_ns, memory_order_relaxed) / 1e9);
 }
 
 /* --- lanes --- */

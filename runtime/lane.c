@@ -71,10 +71,14 @@ static unsigned strikes_at(const lane *l, uint64_t now_ns)
     return forgiven < strikes ? strikes - (unsigned)forgiven : 0;
 }
 
+static unsigned evidence(unsigned strikes)
+{
+    return (unsigned)LANE_EVIDENCE << 2 * strikes;
+}
+
 static uint64_t probation_ns(unsigned strikes)
 {
-    uint64_t ns = strikes ? (uint64_t)LANE_PROBATION_NS << (strikes - 1) : 0;
-    return ns < LANE_PROBATION_MAX_NS ? ns : LANE_PROBATION_MAX_NS;
+    return strikes ? (uint64_t)LANE_PROBATION_NS << 2 * (strikes - 1) : 0;
 }
 
 /* Move to a lane. Of several threads that decide so, one does it. Returns: whether it was this one. */
@@ -132,7 +136,7 @@ static bool consider(lane *l, uint64_t now_ns)
     if (good < LANE_EVIDENCE)
         return false;
     unsigned strikes = strikes_at(l, now_ns);
-    if (good < (unsigned)LANE_EVIDENCE << strikes || now_ns - GET(l->bad_ns) < probation_ns(strikes))
+    if (good < evidence(strikes) || now_ns - GET(l->bad_ns) < probation_ns(strikes))
         return false;
     return move(l, LANE_SHORT, false, now_ns);
 }

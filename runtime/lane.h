@@ -8,10 +8,11 @@
  * system call for longer than LANE_LIGHT_NS. So does a second in which runs between the two limits held the
  * sockets for more than LANE_STALL_NS together.
  *
- * Each return to heavy is a strike. With every strike the next promotion asks for twice as many runs, and for
- * twice as long a time without a bad one, which begins at LANE_PROBATION_NS. So a route that takes long once
- * in a hundred runs, or once a minute, stays heavy after a few tries and does not go to and fro. For each
- * LANE_FORGIVE_NS without a bad run a strike is taken back: what was long ago does not count for ever.
+ * Each return to heavy is a strike. With every strike the next promotion asks for four times as many runs,
+ * and for four times as long a time without a bad one, which begins at LANE_PROBATION_NS. So a route that
+ * takes long once in a hundred runs, or once a minute, stays heavy after a few tries and does not go to and
+ * fro. For each LANE_FORGIVE_NS without a bad run a strike is taken back: what was long ago does not count
+ * for ever.
  *
  * Threads: any. Decisions are taken with one compare and exchange; all else is atomics that need no order, as
  * a decision that comes a run late does no harm. Time is the caller's, monotonic, so tests need no clock. */
@@ -24,17 +25,15 @@
 
 enum {
     LANE_EVIDENCE = 8,
-    LANE_EVIDENCE_MAX = 65536,
     LANE_LIGHT_NS = 1000000,
     LANE_HEAVY_NS = 4000000,
     LANE_STALL_NS = 50000000,
     LANE_STALL_WINDOW_NS = 1000000000,
     LANE_PROBATION_NS = 250000000,
-    LANE_STRIKES_MAX = 13 /* where LANE_EVIDENCE_MAX is reached */
+    LANE_STRIKES_MAX = 6 /* 32,768 runs and 256 seconds */
 };
 
-#define LANE_PROBATION_MAX_NS UINT64_C(256000000000)
-#define LANE_FORGIVE_NS       UINT64_C(600000000000)
+#define LANE_FORGIVE_NS UINT64_C(600000000000)
 
 typedef enum lane_policy { LANE_AUTO, LANE_ALL_LIGHT, LANE_ALL_HEAVY } lane_policy;
 
