@@ -67,7 +67,7 @@ def read_arguments(argv):
     for name, what in (
         ("json", "everything, every sample included"),
         ("svg", "bar charts with intervals"),
-        ("markdown", "the tables"),
+        ("markdown", "the tables; in docs/CONTEXT.md they go between the marks"),
         ("costs", "rewrite api/program/context_costs.def, from which `poolsrv profile` reckons"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
@@ -142,10 +142,15 @@ class Profile:
         return {
             "vm": (in_vm, 0.2 + 80 * args.requests * 0.5e-6),
             "counts": (1 if in_vm else 0, 0.5),
-            "callgrind": (pairs if args.callgrind else 0, 3),
+            "callgrind": (len(self._counted()) if args.callgrind else 0, 3),
             "check": (pairs if driven else 0, 0.2),
             "server": (driven, args.duration + 0.1),
         }
+
+    def _counted(self):
+        """The pairs whose instructions are counted: no context at all suits the handler that reads none only."""
+        pairs = [(case, strategy) for case in self.patterns for strategy in self.result.strategies]
+        return pairs + [("none", report.WITHOUT)] * ("none" in self.patterns)
 
     def run(self):
         if "vm" in self.args.levels:
@@ -169,10 +174,9 @@ class Profile:
 
     def _count_instructions(self):
         need("valgrind", "valgrind")
-        for case in self.patterns:
-            for strategy in self.result.strategies:
-                self.result.instructions[case, strategy] = self.harness.instructions(case, strategy)
-                self.progress.step("callgrind", "instructions")
+        for case, strategy in self._counted():
+            self.result.instructions[case, strategy] = self.harness.instructions(case, strategy)
+            self.progress.step("callgrind", "instructions")
 
     def _run_server(self):
         need("wrk", "wrk")
@@ -206,7 +210,10 @@ def main(argv):
             (args.costs, report.costs_file),
         ):
             if path:
-                path.write_text(make(result))
+                text = make(result)
+                if path == args.markdown and path.exists():
+                    text = report.put_between_marks(path.read_text(), text)
+                path.write_text(text)
     except (Failure, OSError) as problem:
         print(f"profile_context_creation.sh: {problem}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 30  # how long a server may take to say where it listens
+STOP_S = 30  # how long a server may take to stop
 HANG_S = 60  # and wrk to end after it was told to
 
 
@@ -92,26 +92,26 @@ class Server:
             "--context", strategy, "load/apps/context.lua",
         ]  # fmt: skip
         env = {name: value for name, value in os.environ.items() if not name.startswith("POOLSRV_")}
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # a pipe that nobody reads fills up
         self.process = subprocess.Popen(
-            self.command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
             encoding="utf-8",
         )  # fmt: skip
         self.url = self._wait_until_it_listens()
 
     def _wait_until_it_listens(self):
-        said = []
         for line in self.process.stdout:
-            said.append(line)
             found = re.match(r"listening on (http://\S+)", line)
             if found:
                 return found[1]
         self.stop()
-        raise Failure(f"{' '.join(self.command)} does not listen:\n{''.join(said)}")
+        self.log.seek(0)
+        raise Failure(f"{' '.join(self.command)} does not listen:\n{self.log.read()}")
 
     def stop(self):
         self.process.terminate()
         try:
-            self.process.wait(START_S)
+            self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -131,27 +131,39 @@ def servers(program, strategies, on_core):
             server.stop()
 
 
-def _wrk(server, case, duration_s, connections, on_core, *words):
-    """Run wrk for so long; it counts seconds only, but a SIGINT ends it well at any time."""
-    command = [
-        *on_core, "wrk", "-t1", f"-c{connections}", f"-d{int(duration_s) + HANG_S}s", "-s", "load/scripts/context.lua",
-        server.url, "--", case, *words,
-    ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+def _run_wrk(command, duration_s):
+    """wrk counts seconds only, but once it has said that it runs, a SIGINT ends it well at any time. stdbuf makes it
+    say so at once. Returns: what it printed."""
+    process = subprocess.Popen(
+        ["stdbuf", "-oL", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    )
     try:
+        first = process.stdout.readline()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(duration_s)
         process.send_signal(signal.SIGINT)
-        text = process.communicate(timeout=HANG_S)[0]
+        return first + process.communicate(timeout=HANG_S)[0]
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-    found = re.search(r"^result (.*)$", text, re.M)
-    figures = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", found[1] if found else "")}
-    if not figures.get("requests") or figures["wrong"] or figures["errors"]:
-        raise Failure(f"{case}: errors or wrong replies\n{' '.join(command)}\n{text}")
-    return figures
+
+
+def _wrk(server, case, duration_s, connections, on_core, *words):
+    """Send one case for so long, and longer if nothing at all was answered. Returns: wrk's figures."""
+    for factor in (1, 2, 8):
+        command = [
+            *on_core, "wrk", "-t1", f"-c{connections}", f"-d{int(duration_s * factor) + HANG_S}s",
+            "-s", "load/scripts/context.lua", server.url, "--", case, *words,
+        ]  # fmt: skip
+        text = _run_wrk(command, duration_s * factor)
+        found = re.search(r"^result (.*)$", text, re.M)
+        figures = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", found[1] if found else "")}
+        if not figures or figures["wrong"] or figures["errors"]:
+            break
+        if figures["requests"]:
+            return figures
+    raise Failure(f"{case}: errors or wrong replies\n{' '.join(command)}\n{text}")
 
 
 def check(server, case, connections, on_core):

@@ -13,8 +13,9 @@ BASE = "eager"  # what the others are compared with
 WITHOUT = "without"  # no context at all
 
 VERDICTS = (
-    "A: more than 10 % better than eager, with the whole 95 % interval. B: better. C: within 1 % either way, with the"
-    " whole interval. Worse: worse, with the whole interval. Otherwise the runs do not tell."
+    "Verdicts on the gain over eager, with its 95 % interval. A: the whole interval is above 10 %. C: it is within 1 %"
+    " either way. B: the rest above zero. Worse: the whole interval is below zero. Not distinguishable: it holds zero"
+    " and is wider than that."
 )
 
 
@@ -267,6 +268,16 @@ def markdown(result):
     return "\n".join(lines)
 
 
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+
+
+def put_between_marks(document, figures):
+    """A document that has the marks keeps everything around them; any other is replaced."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return before + BEGIN + figures + END + after if begin and end else figures
+
+
 # --- JSON ---
 
 
@@ -336,5 +347,5 @@ def _chart(result, level):
 
 
 def svg(result):
-    caption = f"{result.command}\n{result.machine}\n{VERDICTS} (?: not distinguishable.)"
+    caption = f"{result.command}\n{result.machine}\n{VERDICTS} A question mark stands for the last."
     return chart.svg([_chart(result, level) for level in result.levels()], caption)

@@ -14,7 +14,7 @@
 
 #include "queue/slab.h"
 #include "runtime/canned.h"
-#include "runtime/date.h"
+#include "runtime/http_reply.h"
 #include "runtime/judge.h"
 
 /* MHD answers "not found" in its pool for anything larger than this share of it. */
@@ -25,8 +25,9 @@ typedef struct peer {
     struct peer *next, *prev;
     struct MHD_Connection *connection;
     int fd;
-    bool linger; /* the client may still be sending when we close */
-    bool busy;   /* a whole request, or one refused early, awaits the end of its reply */
+    bool linger;  /* the client may still be sending when we close */
+    bool busy;    /* a whole request, or one refused early, awaits the end of its reply */
+    bool settled; /* it was idle when http_close_gone looked: it is in http.settled, not in http.recent */
     char ip[INET6_ADDRSTRLEN];
 } peer;
 
@@ -40,8 +41,8 @@ struct http {
     bool room_made;
     bool closing;
     slab *peers;
-    peer open; /* the ring of all open ones */
-    date_cache date;
+    peer recent, settled; /* rings: together, all that are open */
+    http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
 };
@@ -61,6 +62,28 @@ static void format_ip(peer *p, const struct sockaddr *address)
         memmove(p->ip, p->ip + 7, strlen(p->ip + 7) + 1);
 }
 
+static void ring_add(peer *ring, peer *p)
+{
+    p->next = ring->next;
+    p->prev = ring;
+    p->next->prev = p->prev->next = p;
+}
+
+static void ring_remove(peer *p)
+{
+    p->next->prev = p->prev;
+    p->prev->next = p->next;
+}
+
+static void settle(http *h, peer *p, bool settled)
+{
+    if (p->settled == settled)
+        return;
+    ring_remove(p);
+    ring_add(settled ? &h->settled : &h->recent, p);
+    p->settled = settled;
+}
+
 static void peer_opened(http *h, struct MHD_Connection *connection, void **context)
 {
     h->connections++;
@@ -75,9 +98,7 @@ static void peer_opened(http *h, struct MHD_Connection *connection, void **conte
         p->fd = info->connect_fd;
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     format_ip(p, info ? info->client_addr : NULL);
-    p->next = h->open.next;
-    p->prev = &h->open;
-    p->next->prev = p->prev->next = p;
+    ring_add(&h->recent, p);
 }
 
 static void peer_closed(http *h, peer *p)
@@ -93,8 +114,7 @@ static void peer_closed(http *h, peer *p)
             h->events->linger(h->owner, copy);
         }
     }
-    p->next->prev = p->prev;
-    p->prev->next = p->next;
+    ring_remove(p);
     slab_give(h->peers, p);
 }
 
@@ -116,63 +136,18 @@ static peer *peer_of(struct MHD_Connection *connection)
 
 /* --- replies --- */
 
-static bool add_headers(struct MHD_Response *response, const buf *head)
-{
-    const char *p = head->p;
-    const char *end = head->p + head->n;
-    while (p < end) {
-        const char *value = p + strlen(p) + 1;
-        if (MHD_add_response_header(response, p, value) != MHD_YES)
-            return false;
-        p = value + strlen(value) + 1;
-    }
-    return true;
-}
-
-static struct MHD_Response *make_response(http *h, HttpTask *t)
-{
-    /* "Persistent": the bytes stay in the task, which is freed after the daemon has sent them. */
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        t->body.n - t->body_from, t->body.p ? t->body.p + t->body_from : NULL, MHD_RESPMEM_PERSISTENT);
-    if (!response)
-        return NULL;
-    bool ok = MHD_add_response_header(response, "Date", date_now(&h->date)) == MHD_YES;
-    if (ok && t->content_type)
-        ok = MHD_add_response_header(response, "Content-Type", t->content_type) == MHD_YES;
-    if (ok && t->head.n)
-        ok = add_headers(response, &t->head);
-    if (ok && (h->config.send_request_id || t->status >= 400)) {
-        str id = task_id(t);
-        char text[65];
-        memcpy(text, id.p, id.n);
-        text[id.n] = '\0';
-        ok = MHD_add_response_header(response, "X-Request-Id", text) == MHD_YES;
-    }
-    if (ok && (t->close || h->closing))
-        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
-    if (!ok) {
-        MHD_destroy_response(response);
-        return NULL;
-    }
-    return response;
-}
-
 static enum MHD_Result send_reply(http *h, HttpTask *t)
 {
     if (t->head.n > h->config.header_room / REPLY_HEAD_SHARE) {
         h->events->trouble(h->owner, "a reply's headers need more than a third of --header-room");
         canned_error(t, 500, "The reply's headers are too large");
     }
-    struct MHD_Response *response = make_response(h, t);
-    if (!response)
+    bool send_id = h->config.send_request_id || t->status >= 400;
+    if (http_reply_queue(h->replies, t, send_id, t->close || h->closing) < 0)
         return MHD_NO;
-    enum MHD_Result queued = MHD_queue_response(t->connection, (unsigned)t->status, response);
-    MHD_destroy_response(response);
-    if (queued == MHD_YES) {
-        task_move(t, TASK_SENT);
-        h->events->sent(h->owner, t);
-    }
-    return queued;
+    task_move(t, TASK_SENT);
+    h->events->sent(h->owner, t);
+    return MHD_YES;
 }
 
 /* Answer before the body was read. The daemon closes the connection after it. */
@@ -318,11 +293,15 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     HttpTask *t = *context;
     (void)code;
     peer *p = peer_of(connection);
-    if (p)
+    if (p) {
         p->busy = false;
+        settle(h, p, false);
+    }
     *context = NULL;
-    if (t)
-        h->events->gone(h->owner, t);
+    if (!t)
+        return;
+    http_reply_ended(h->replies, t);
+    h->events->gone(h->owner, t);
 }
 
 /* The path is decoded where it is split, so that %2F stays inside its segment. */
@@ -390,13 +369,15 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->config = *config;
     h->events = events;
     h->owner = owner;
-    h->open.next = h->open.prev = &h->open;
+    h->recent.next = h->recent.prev = &h->recent;
+    h->settled.next = h->settled.prev = &h->settled;
     /* The daemon closes what it listens on. */
     h->config.listen_fd = dup(config->listen_fd);
     h->peers = slab_new(sizeof(peer), 0, NULL);
+    h->replies = http_replies_new();
     if (h->config.listen_fd < 0)
         err = -errno;
-    if (h->config.listen_fd < 0 || !h->peers)
+    if (h->config.listen_fd < 0 || !h->peers || !h->replies)
         goto fail;
     h->daemon = start_daemon(h);
     if (!h->daemon) {
@@ -409,6 +390,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
 fail:
     if (h->config.listen_fd >= 0)
         close(h->config.listen_fd);
+    http_replies_free(h->replies);
     slab_free(h->peers);
     free(h);
     return err;
@@ -420,6 +402,7 @@ void http_free(http *h)
         return;
     http_quiesce(h);
     MHD_stop_daemon(h->daemon);
+    http_replies_free(h->replies);
     slab_free(h->peers);
     free(h);
 }
@@ -500,22 +483,50 @@ static bool is_at_end(int fd)
 
 /* The daemon polls for edges, and after a read that left room in its buffer it waits for the next one. A
  * close that came before that read has no edge of its own. */
-void http_close_gone(http *h)
+static void close_gone(peer *ring)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
+    for (peer *p = ring->next; p != ring; p = p->next)
         if (!p->busy && is_at_end(p->fd))
+            shutdown(p->fd, SHUT_RDWR);
+}
+
+static void settle_idle(http *h)
+{
+    for (peer *p = h->recent.next, *next; p != &h->recent; p = next) {
+        next = p->next;
+        if (!p->busy)
+            settle(h, p, true);
+    }
+}
+
+void http_close_gone(http *h, bool all)
+{
+    if (all)
+        close_gone(&h->settled);
+    close_gone(&h->recent);
+    settle_idle(h);
+}
+
+bool http_has_recent(const http *h)
+{
+    return h->recent.next != &h->recent;
+}
+
+static void shut(peer *ring, bool busy_too)
+{
+    for (peer *p = ring->next; p != ring; p = p->next)
+        if (busy_too || !p->busy)
             shutdown(p->fd, SHUT_RDWR);
 }
 
 void http_close_idle(http *h)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        if (!p->busy)
-            shutdown(p->fd, SHUT_RDWR);
+    shut(&h->recent, false);
+    shut(&h->settled, false);
 }
 
 void http_close_all(http *h)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        shutdown(p->fd, SHUT_RDWR);
+    shut(&h->recent, true);
+    shut(&h->settled, true);
 }

@@ -90,9 +90,13 @@ bool http_has_queued(const http *h);
  * own_listener. */
 void http_quiesce(http *h);
 
-/* End the connections whose client has closed without the daemon noticing. Costs a system call for each that
- * is open and idle: call it now and then, outside of http_run. */
-void http_close_gone(http *h);
+/* End the connections whose client has closed without the daemon noticing. It looks at those that are idle,
+ * at a system call each: at those that had a request since the last call, and if `all`, at those too that
+ * have been idle for long. Outside of http_run. */
+void http_close_gone(http *h, bool all);
+
+/* Whether there are any that the next call without `all` would look at. */
+bool http_has_recent(const http *h);
 
 /* End every connection that no request is being answered on. For the end of a drain. */
 void http_close_idle(http *h);

@@ -49,7 +49,7 @@ void task_begin(HttpTask *t, void *owner)
     t->suspended = t->judged = t->heavy = t->close = t->dropped = false;
     t->version_minor = 1;
     t->owner = owner;
-    t->connection = NULL;
+    t->connection = t->response = NULL;
     t->ip = NULL;
     t->method_id = -1;
     t->method = t->target = t->path = t->query = t->id = (str){0};

@@ -65,6 +65,7 @@ typedef struct HttpTask {
 
     void *owner;      /* the thread object that made it; NULL for a request without a socket */
     void *connection; /* the daemon's connection; for runtime/http only */
+    void *response;   /* what its reply was made of; for runtime/http only */
     const char *ip;   /* the peer's address as text, or NULL on a Unix socket */
 
     /* The request. */

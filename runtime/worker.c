@@ -18,6 +18,7 @@ enum {
     RUNS_BETWEEN_DRAINS = 3,
     AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
     GONE_SLEEP_MS = 1000,    /* how long a connection that is closed already may be held */
+    GONE_ALL_MS = 30000,     /* and one that has been idle for long before */
     DRAIN_SLEEP_MS = 20,
     FORCED_READ_NS = 300000000, /* how long a client may take to read its last reply after a forced stop */
     DRAIN_QUIET_NS = 200000000  /* how long an idle connection may still send a request while draining */
@@ -42,8 +43,9 @@ struct worker {
     size_t capacity; /* of both lists: the connection limit */
     size_t busy;     /* tasks between QUEUED and the end */
     unsigned turns_without_loop;
-    uint64_t active_ns; /* when a request or connection last moved; for the drain */
-    uint64_t gone_ns;   /* when http_close_gone was called last */
+    uint64_t active_ns;   /* when a request or connection last moved; for the drain */
+    uint64_t gone_ns;     /* when http_close_gone was called last */
+    uint64_t gone_all_ns; /* and when for all */
     lingering lingering;
     atomic_uint connections; /* [owner writes] for metrics */
 };
@@ -311,8 +313,9 @@ static void rest(worker *w, int max_ms)
     w->turns_without_loop = 0;
     if (http_at_limit(w->http) && (timeout < 0 || timeout > AT_LIMIT_SLEEP_MS))
         timeout = AT_LIMIT_SLEEP_MS;
-    if (http_connections(w->http) && (timeout < 0 || timeout > GONE_SLEEP_MS))
-        timeout = GONE_SLEEP_MS;
+    int gone_ms = http_has_recent(w->http) ? GONE_SLEEP_MS : GONE_ALL_MS;
+    if (http_connections(w->http) && (timeout < 0 || timeout > gone_ms))
+        timeout = gone_ms;
     if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
         timeout = max_ms;
     sleep_for(w, timeout);
@@ -323,7 +326,10 @@ static void close_gone(worker *w)
     if (w->exec.now_ns - w->gone_ns < (uint64_t)GONE_SLEEP_MS * 1000000u)
         return;
     w->gone_ns = w->exec.now_ns;
-    http_close_gone(w->http);
+    bool all = w->exec.now_ns - w->gone_all_ns >= (uint64_t)GONE_ALL_MS * 1000000u;
+    if (all)
+        w->gone_all_ns = w->exec.now_ns;
+    http_close_gone(w->http, all);
 }
 
 static void turn(worker *w, int max_sleep_ms)

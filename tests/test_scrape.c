@@ -104,6 +104,9 @@ START_TEST(nothing_in_a_value_can_steer_a_terminal)
     scrape *s = parsed("a{route=\"\x1b[2Jx\\ny\x7f\\\x1bz\xc2\x9bq\\\xc2\x85\"} 1\n");
     ck_assert_str_eq(scrape_label_value(scrape_at(s, 0), "route"), "?[2Jx?y??z?q?");
     scrape_free(s);
+    s = parsed("a{route=\"\xc2\\\x9b\"} 1\n"); /* two bytes that an escape keeps apart */
+    ck_assert_str_eq(scrape_label_value(scrape_at(s, 0), "route"), "?");
+    scrape_free(s);
 }
 END_TEST
 

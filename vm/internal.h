@@ -5,6 +5,7 @@
 #include <lua.h>
 
 #include "vm/ctx.h"
+#include "vm/heap.h"
 #include "vm/vm.h"
 
 /* What the sampling audit knows of a route; see vm/audit.h. */
@@ -29,8 +30,8 @@ struct vm_run {
 struct vm {
     lua_State *L;
     vm_config config;
-    size_t bytes;
-    size_t idle_bytes; /* `bytes` after the last idle step, or less */
+    heap heap;
+    size_t idle_bytes; /* heap.bytes after the last idle step, or less */
     bool soiled;
     bool closing;
     vm_run *running; /* whose handler runs right now */

@@ -57,15 +57,7 @@ static void *allocate(void *user, void *p, size_t old, size_t size)
     size_t had = p ? old : 0;
     if (is_to_fail(had, size))
         return NULL;
-    if (size == 0) {
-        free(p);
-        v->bytes -= had;
-        return NULL;
-    }
-    void *more = realloc(p, size);
-    if (more)
-        v->bytes += size - had;
-    return more;
+    return heap_resize(&v->heap, p, had, size);
 }
 
 /* Everything that may raise while the state is made. */
@@ -104,6 +96,7 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size)
             snprintf(error, size, "no context strategy is called \"%s\"", config->context);
         if (v->L)
             lua_close(v->L);
+        heap_fini(&v->heap);
         free(v);
         return known ? -ENOMEM : -EINVAL;
     }
@@ -136,6 +129,7 @@ void vm_close(vm *v)
     free(v->audits);
     free(v->signature);
     free(v->path);
+    heap_fini(&v->heap);
     free(v);
 }
 
@@ -211,16 +205,16 @@ bool vm_soiled(const vm *v)
 
 size_t vm_bytes(const vm *v)
 {
-    return v->bytes;
+    return v->heap.bytes;
 }
 
 void vm_idle(vm *v)
 {
     /* A step costs as much as several requests: not for nothing. */
-    if (v->bytes < v->idle_bytes)
-        v->idle_bytes = v->bytes;
-    if (v->bytes - v->idle_bytes < IDLE_GARBAGE_BYTES)
+    if (v->heap.bytes < v->idle_bytes)
+        v->idle_bytes = v->heap.bytes;
+    if (v->heap.bytes - v->idle_bytes < IDLE_GARBAGE_BYTES)
         return;
     lua_gc(v->L, LUA_GCSTEP, 0);
-    v->idle_bytes = v->bytes;
+    v->idle_bytes = v->heap.bytes;
 }

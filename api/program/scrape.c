@@ -60,21 +60,17 @@ static const char *read_name(reader *r, char **ret_end)
     return name;
 }
 
-/* What stands for the byte or escape at *p in a value; *p moves behind it. An escaped newline is a control
- * character too, and so is 0xc2 0x80-0x9f, which is UTF-8 for them. */
-static char printable(char **p)
+/* Put '?' for control characters, those that UTF-8 writes as 0xc2 0x80-0x9f included. */
+static void make_printable(char *text)
 {
-    bool escape = **p == '\\';
-    if (escape)
-        (*p)++;
-    unsigned char c = (unsigned char)*(*p)++;
-    if (c < 0x20 || c == 0x7f || (escape && c == 'n'))
-        return '?';
-    if (c == 0xc2 && (unsigned char)**p >= 0x80 && (unsigned char)**p < 0xa0) {
-        (*p)++;
-        return '?';
+    char *out = text;
+    for (const char *p = text; *p; p++) {
+        unsigned char c = (unsigned char)*p, next = (unsigned char)p[1];
+        bool is_c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        *out++ = c < 0x20 || c == 0x7f || is_c1 ? '?' : *p;
+        p += is_c1;
     }
-    return (char)c;
+    *out = '\0';
 }
 
 /* A value between quotes, unescaped where it stands: it only gets shorter. NULL when it does not end. */
@@ -85,12 +81,15 @@ static const char *read_quoted(reader *r)
     char *value = ++r->p, *end = value;
     while (*r->p != '"') {
         bool escape = *r->p == '\\';
-        if (*r->p == '\n' || *r->p == '\0' || (escape && (r->p[1] == '\n' || r->p[1] == '\0')))
+        r->p += escape;
+        if (*r->p == '\n' || *r->p == '\0')
             return NULL;
-        *end++ = printable(&r->p);
+        *end++ = escape && *r->p == 'n' ? '\n' : *r->p;
+        r->p++;
     }
     r->p++;
     *end = '\0';
+    make_printable(value);
     return value;
 }
 
