@@ -60,7 +60,8 @@ START_TEST(block_has_a_line_for_everything)
 {
     answer(1000, "poolsrv_worker_requests_total{worker=\"0\"} 0\n");
     answer(2000,
-           "poolsrv_ready 1\npoolsrv_connections 64\npoolsrv_heavy_waiting 3\npoolsrv_heavy_busy 1\n"
+           "poolsrv_ready 1\npoolsrv_connections 64\npoolsrv_heavy_waiting "
+           "3\npoolsrv_heavy_expected_wait_seconds 1.5\npoolsrv_heavy_busy 1\n"
            "poolsrv_heavy_threads{state=\"running\"} 2\npoolsrv_heavy_threads{state=\"max\"} 16\n"
            "poolsrv_vm_bytes 560000\npoolsrv_worker_requests_total{worker=\"0\"} 20\n"
            "poolsrv_worker_connections{worker=\"0\"} 64\npoolsrv_ring_depth{ring=\"home\",worker=\"0\"} 1\n"
@@ -70,7 +71,8 @@ START_TEST(block_has_a_line_for_everything)
                REQUESTS("GET", "/a", "200", 20) BELOW("GET", "/a", "0.01", 20)
                    BELOW("GET", "/a", "+Inf", 20));
     write_block();
-    assert_line("server 2023-11-14T22:13:20Z running 20.00 0.00 0.00 5.000 9.900 64 3 1 2 16 560000");
+    assert_line(
+        "server 2023-11-14T22:13:20Z running 20.00 0.00 0.00 5.000 9.900 64 3 1500.000 1 2 16 560000");
     assert_line("worker 0 20.00 64 1 2 3 150000");
     assert_line("route 20.00 0.00 0.00 5.000 9.900 light 12 short GET /a");
     ck_assert_ptr_nonnull(strstr(text, "\n\n"));
@@ -81,7 +83,7 @@ START_TEST(what_is_not_known_is_a_dash)
 {
     answer(1000, REQUESTS("GET", "none", "404", 1) "poolsrv_ring_depth{ring=\"home\",worker=\"0\"} 0\n");
     write_block();
-    assert_line("server 2023-11-14T22:13:20Z running - - - - - - - - - - -");
+    assert_line("server 2023-11-14T22:13:20Z running - - - - - - - - - - - -");
     assert_line("worker 0 - - 0 - - -");
     assert_line("route - - - - - - - - - none");
 }

@@ -139,6 +139,18 @@ START_TEST(failures_stand_out)
 }
 END_TEST
 
+START_TEST(full_heavy_lane_stands_out_with_the_wait_that_is_expected)
+{
+    const char *text =
+        "poolsrv_heavy_waiting 9\npoolsrv_heavy_expected_wait_seconds 1.5\npoolsrv_heavy_busy 4\n"
+        "poolsrv_heavy_threads{state=\"running\"} 4\npoolsrv_heavy_threads{state=\"max\"} 4\n";
+    ck_assert_int_eq(top_model_answer(&m, look_at(text, 1000)), 0);
+    draw();
+    ck_assert_str_eq(marked(line("9 waiting for heavy   for about 1.5s   heavy 4 of 4 busy, at most 4")),
+                     "heavy 4 of 4 busy, at most 4");
+}
+END_TEST
+
 START_TEST(lost_server_is_told_on_a_line_of_its_own)
 {
     answer_twice();
@@ -377,6 +389,7 @@ int main(void)
     tcase_add_test(tc, header_without_an_answer_to_compare_with_has_no_rates);
     tcase_add_test(tc, server_that_tells_less_has_a_shorter_header);
     tcase_add_test(tc, failures_stand_out);
+    tcase_add_test(tc, full_heavy_lane_stands_out_with_the_wait_that_is_expected);
     tcase_add_test(tc, lost_server_is_told_on_a_line_of_its_own);
     tcase_add_test(tc, draining_server_is_told_on_a_line_of_its_own);
     tcase_add_test(tc, route_has_its_figures_lane_time_and_reason);

@@ -58,7 +58,8 @@ static void put_server(FILE *out, const top_model *m, double wall_s)
 {
     static const char *const states[] = {"running", "draining", "unreachable"};
     const top_shot *s = m->now;
-    fputs("#server TIME STATE REQ/S 4XX/S 5XX/S P50_MS P99_MS CONNECTIONS WAITING BUSY RUNNING MAX VM_BYTES\n"
+    fputs("#server TIME STATE REQ/S 4XX/S 5XX/S P50_MS P99_MS CONNECTIONS WAITING WAIT_MS BUSY RUNNING MAX "
+          "VM_BYTES\n"
           "server",
           out);
     put_time(out, wall_s);
@@ -66,6 +67,7 @@ static void put_server(FILE *out, const top_model *m, double wall_s)
     put_rates(out, &m->total);
     put_count(out, s->connections);
     put_count(out, s->heavy_waiting);
+    put_latency(out, (top_latency){s->heavy_wait_s, false});
     put_count(out, s->heavy_busy);
     put_count(out, s->heavy_running);
     put_count(out, s->heavy_max);

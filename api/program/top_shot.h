@@ -33,6 +33,7 @@ typedef struct top_worker {
     X(started_s, "poolsrv_start_time_seconds")                                                               \
     X(connections, "poolsrv_connections")                                                                    \
     X(heavy_waiting, "poolsrv_heavy_waiting")                                                                \
+    X(heavy_wait_s, "poolsrv_heavy_expected_wait_seconds")                                                   \
     X(heavy_busy, "poolsrv_heavy_busy")                                                                      \
     X(vm_bytes, "poolsrv_vm_bytes")
 

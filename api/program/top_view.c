@@ -81,6 +81,8 @@ static void put_heavy(top_page *p, const top_shot *s)
     char busy[TOP_CELL_BYTES], running[TOP_CELL_BYTES], max[TOP_CELL_BYTES];
     bool full = s->heavy_waiting > 0 && s->heavy_busy >= s->heavy_max;
     top_page_item(p, full, "%s waiting for heavy", top_text_count(busy, s->heavy_waiting));
+    if (s->heavy_wait_s > 0)
+        top_page_item(p, full, "for about %s", top_text_latency(busy, (top_latency){s->heavy_wait_s, false}));
     if (!isnan(s->heavy_busy) || !isnan(s->heavy_running))
         top_page_item(p, full, "heavy %s of %s busy, at most %s", top_text_count(busy, s->heavy_busy),
                       top_text_count(running, s->heavy_running), top_text_count(max, s->heavy_max));
