@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
+
 static int add_routes(app *a, vm *first, lane_policy policy, char *error, size_t size)
 {
     size_t n = vm_route_count(first);
+    uint64_t now = clock_now_ns();
     a->lanes = calloc(n ? n : 1, sizeof(lane));
     if (!a->lanes)
         return -ENOMEM;
@@ -33,7 +36,7 @@ static int add_routes(app *a, vm *first, lane_policy policy, char *error, size_t
                         NULL, error, size);
         if (err)
             return err;
-        lane_init(&a->lanes[i], policy, def.heavy);
+        lane_init(&a->lanes[i], policy, def.heavy, now);
     }
     return 0;
 }

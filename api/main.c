@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/program/profile.h"
+#include "api/program/top.h"
 
 enum { EXIT_STOPPED = 0, EXIT_APP = 1, EXIT_USAGE = 2, EXIT_LISTEN = 3, EXIT_GRACE = 4 };
 
@@ -63,6 +64,7 @@ static int print_help(void)
          "       poolsrv profile HOST:PORT         ask a running server's --admin address what its handlers "
          "read of\n"
          "                                         the context, and which --context suits that\n"
+         "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help says more\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -296,12 +298,14 @@ static int usage_error(const ps_error *err)
 }
 
 /* The subcommands that look at a running server and load no app. `words` is what follows the name, closed by
- * NULL; they return 0 or a PS_E... code. */
+ * NULL; they return 0 or a PS_E... code. Those with options of their own have a help of their own. */
 static const struct live {
     const char *name;
     int (*run)(char **words, ps_error *err);
+    const char *help;
 } live_commands[] = {
-    {"profile", profile_run},
+    {"profile", profile_run, NULL},
+    {"top", top_run, top_help},
 };
 
 static const struct live *find_live(const char *word)
@@ -313,11 +317,18 @@ static const struct live *find_live(const char *word)
     return NULL;
 }
 
+static bool ask_for_help(char **words)
+{
+    while (*words && strcmp(*words, "--help") != 0 && strcmp(*words, "-h") != 0)
+        words++;
+    return *words != NULL;
+}
+
 static int run_live(const struct live *command, char **words)
 {
     ps_error err = {0};
-    if (words[0] && (strcmp(words[0], "--help") == 0 || strcmp(words[0], "-h") == 0))
-        return print_help();
+    if (ask_for_help(words))
+        return command->help ? puts(command->help), EXIT_STOPPED : print_help();
     int code = command->run(words, &err);
     if (code == PS_EINVAL)
         return usage_error(&err);

@@ -16,8 +16,10 @@
     X(unix_path, 1, 107)                                                                                     \
     X(threads, 0, 1024)                                                                                      \
     X(heavy_threads, 0, 1024)                                                                                \
+    X(max_heavy, 0, 1024)                                                                                    \
     X(max_connections, 1, 1000000)                                                                           \
     X(max_queue, 1, 1000000)                                                                                 \
+    X(max_wait, 0, 86400)                                                                                    \
     X(max_body, 0, UINT64_C(1) << 40)                                                                        \
     X(header_room, 4096, 16 << 20)                                                                           \
     X(idle_timeout, 0, 86400)                                                                                \

@@ -239,6 +239,9 @@ int options_check(const ps_options *opt, ps_error *err)
             return not_good(i, what, err);
         }
     }
+    if (opt->max_heavy && opt->heavy_threads > opt->max_heavy)
+        return error_set(err, PS_EINVAL, "max_heavy = %d: expected at least heavy_threads, which is %d",
+                         opt->max_heavy, opt->heavy_threads);
     if (opt->admin && !is_address(opt->admin))
         return error_set(err, PS_EINVAL, "admin = %s: expected HOST:PORT, such as 127.0.0.1:9000",
                          opt->admin);

@@ -72,12 +72,16 @@ PS_API const char *ps_strerror(int code);
     X(INT, threads, "threads", 0, "N", "worker threads with sockets; 0: as many as cores")                   \
     X(INT, heavy_threads, "heavy-threads", 0, "N",                                                           \
       "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
+    X(INT, max_heavy, "max-heavy", 0, "N",                                                                   \
+      "how many there may be while some wait in system calls; 0: the larger of 16 and 4 times as many")      \
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
     X(CHOICE, context, "context", "recycled", "eager|lazy|preregistered|recycled",                           \
       "how the request context is made; apps see no difference")                                             \
     X(INT, max_connections, "max-connections", 10000, "N", "open connections, shared evenly by the workers") \
     X(INT, max_queue, "max-queue", 1024, "N", "requests that may wait for heavy threads; beyond it 503")     \
+    X(SECONDS, max_wait, "max-wait", 10, "SECONDS",                                                          \
+      "how long requests may wait for heavy threads; 503 at once if it is going to be longer; 0: any time")  \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
     X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")                \
     X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS", "close a connection that is idle as long")       \

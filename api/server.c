@@ -15,6 +15,7 @@
 #include "api/notify.h"
 #include "api/options.h"
 
+enum { MAX_HEAVY_LEAST = 16, MAX_HEAVY_MOST = 1024, HEAVY_IDLE_S = 10 };
 enum { NS_PER_MS = 1000000, STOP_POLL_MS = 50, FORCED_WAIT_MS = 1000, ERROR_BYTES = 1024 };
 
 #define SOURCE(name)                                                                                         \
@@ -149,12 +150,22 @@ static unsigned cores(void)
     return n < 1 ? 1 : (unsigned)n;
 }
 
+static int max_heavy_for(int heavy_threads)
+{
+    int n = heavy_threads < MAX_HEAVY_LEAST / 4 ? MAX_HEAVY_LEAST : 4 * heavy_threads;
+    return n < MAX_HEAVY_MOST ? n : MAX_HEAVY_MOST;
+}
+
 static void settle_threads(ps_options *opt)
 {
     if (opt->threads == 0)
         opt->threads = (int)cores();
     if (opt->heavy_threads == 0)
         opt->heavy_threads = cores() < 2 ? 2 : (int)cores();
+    if (opt->max_heavy == 0)
+        opt->max_heavy = max_heavy_for(opt->heavy_threads);
+    if (opt->heavy_threads > opt->max_heavy)
+        opt->heavy_threads = opt->max_heavy; /* it was not given: options_check */
 }
 
 static int load_first(ps_server *srv, const char *path, ps_error *err)
@@ -354,10 +365,14 @@ void ps_server_stop(ps_server *srv, int grace_ms)
     errno = saved;
 }
 
+bool server_is_ready(ps_server *srv)
+{
+    return atomic_load(&srv->state) == SERVER_RUNNING && !atomic_load(&srv->draining);
+}
+
 static bool on_admin_ready(void *user)
 {
-    ps_server *srv = user;
-    return atomic_load(&srv->state) == SERVER_RUNNING && !atomic_load(&srv->draining);
+    return server_is_ready(user);
 }
 
 static int on_admin_metrics(void *user, buf *out)
@@ -383,7 +398,7 @@ static int make_pool(ps_server *srv, char *error)
 {
     unsigned long have, need;
     const ps_options *o = &srv->opt;
-    unsigned threads = (unsigned)(o->threads + o->heavy_threads);
+    unsigned threads = (unsigned)(o->threads + o->max_heavy);
     unsigned room = descriptors_make_room((unsigned)o->max_connections, threads, &have, &need);
     if (!room) {
         snprintf(error, ERROR_BYTES,
@@ -400,8 +415,11 @@ static int make_pool(ps_server *srv, char *error)
     pool_config config = {
         .workers = (unsigned)o->threads,
         .heavies = (unsigned)o->heavy_threads,
+        .max_heavies = (unsigned)o->max_heavy,
+        .heavy_idle_ns = (uint64_t)HEAVY_IDLE_S * 1000000000u,
         .max_connections = room,
         .max_queue = (unsigned)o->max_queue,
+        .max_wait_ns = (uint64_t)(o->max_wait * 1e9),
         .handler_timeout_ns = (uint64_t)(o->handler_timeout * 1e9),
         .http = {.header_room = (size_t)o->header_room,
                  .max_body = o->max_body,
@@ -536,6 +554,9 @@ int ps_server_run(ps_server *srv, ps_error *err)
     char error[ERROR_BYTES] = "";
     if (!srv || atomic_load(&srv->state) != SERVER_BOUND)
         return error_set(err, PS_ESTATE, "ps_server_run: call ps_server_listen first, and run once");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    srv->started_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
     int result = start(srv, error);
     if (result == 0) {
         atomic_store(&srv->state, SERVER_RUNNING);

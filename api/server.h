@@ -44,12 +44,16 @@ struct ps_server {
     atomic_int grace_ms;  /* [any] of the last one */
     atomic_uint callers;  /* [any] threads inside ps_request */
     atomic_bool draining; /* [any] for /readyz */
+    double started_s;     /* when it began to run, since 1970; const from then on */
     char **route_names;   /* for ps_server_route */
     size_t route_name_count;
 };
 
 /* The lane policy of the options. */
 lane_policy server_lane_policy(const ps_server *srv);
+
+/* Whether it takes requests: it runs, and does not drain. Threads: any. */
+bool server_is_ready(ps_server *srv);
 
 /* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
 int report_metrics(ps_server *srv, buf *out);
