@@ -10,14 +10,10 @@
 
 enum { ERROR_BYTES = 1024 };
 
-#define SOURCE(name)                                                                                         \
-    {                                                                                                        \
-#name, lua_##name, &lua_##name##_size                                                                \
-    }
-
 static const vm_source sources[] = {
-    SOURCE(where),  SOURCE(suggest), SOURCE(path),  SOURCE(places),     SOURCE(definition),
-    SOURCE(freeze), SOURCE(tree),    SOURCE(hooks), SOURCE(coroutines),
+#define X(name) {#name, lua_##name, &lua_##name##_size},
+    LUA_SOURCES(X)
+#undef X
 };
 
 lane_policy server_lane_policy(const ps_server *srv)
