@@ -83,7 +83,7 @@ PS_API const char *ps_strerror(int code);
     X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
       "answer 503 when a handler has waited as long; 0: never")                                              \
     X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
-    X(TEXT, admin, "admin", NULL, "ADDRESS", "serve /healthz, /readyz and /metrics on HOST:PORT")            \
+    X(TEXT, admin, "admin", NULL, "HOST:PORT", "serve /healthz, /readyz and /metrics on this address")       \
     X(BOOL, access_log, "access-log", 0, NULL, "log every request (on with --dev)")                          \
     X(CHOICE, log_level, "log-level", "info", "error|warn|info|debug",                                       \
       "the least important messages to log")                                                                 \
