@@ -8,7 +8,17 @@
 #include <stddef.h>
 
 #define LUA_SOURCES(X)                                                                                       \
-    X(coroutines) X(definition) X(freeze) X(hooks) X(path) X(places) X(suggest) X(tree) X(where)
+    X(check)                                                                                                 \
+    X(coroutines)                                                                                            \
+    X(definition)                                                                                            \
+    X(freeze)                                                                                                \
+    X(hooks)                                                                                                 \
+    X(path)                                                                                                  \
+    X(places)                                                                                                \
+    X(suggest)                                                                                               \
+    X(tree)                                                                                                  \
+    X(unknown)                                                                                               \
+    X(where)
 
 #define X(name)                                                                                              \
     extern const char lua_##name[];                                                                          \
