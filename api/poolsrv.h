@@ -144,6 +144,15 @@ PS_API int ps_server_register(ps_server *srv, const char *name, int (*open)(stru
  * Returns: 0, PS_EAPP with file, line and cause, PS_ESTATE, PS_EINVAL for a bad value in api.config{}. */
 PS_API int ps_server_load_file(ps_server *srv, const char *path, ps_error *err);
 
+/* Find every problem of an app, where ps_server_load_file ends at the first: the app is loaded in a VM of its
+ * own, in which it goes on behind what is wrong, and which is closed again. Calls back for each problem, the
+ * i-th of n from 0 on, in the order of file and line: one line, "app.lua:12: what", good during the call
+ * only. Before ps_server_run, also when loading has failed. Returns: the number of problems, 0 if it can be
+ * loaded; PS_EINVAL, PS_ESTATE, PS_ENOMEM. */
+PS_API int ps_server_check_file(ps_server *srv, const char *path,
+                                void (*each)(const char *problem, int i, int n, void *user), void *user,
+                                ps_error *err);
+
 /* Bind, once, before ps_server_run. `host` NULL: what the options say, Unix socket and
  * inherited sockets (LISTEN_FDS) included; else an address and a port (0: any). Connections are taken from
  * ps_server_run on. Returns: 0 or PS_ELISTEN with the address and the cause. */

@@ -51,6 +51,9 @@ struct ps_server {
 /* The lane policy of the options. */
 lane_policy server_lane_policy(const ps_server *srv);
 
+/* How a VM of this server is made. Good as long as the server's modules stay. */
+vm_config server_vm_config(ps_server *srv);
+
 /* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
 int report_metrics(ps_server *srv, buf *out);
 

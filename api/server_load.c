@@ -79,10 +79,9 @@ static void settle_threads(ps_options *opt)
         opt->heavy_threads = cores() < 2 ? 2 : (int)cores();
 }
 
-static int load_first(ps_server *srv, const char *path, ps_error *err)
+vm_config server_vm_config(ps_server *srv)
 {
-    char error[ERROR_BYTES] = "";
-    srv->vm_config = (vm_config){
+    return (vm_config){
         .dev = srv->opt.dev,
         .context = srv->opt.context,
         .sources = sources,
@@ -92,6 +91,12 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
         .log_user = srv,
         .log = on_vm_log,
     };
+}
+
+static int load_first(ps_server *srv, const char *path, ps_error *err)
+{
+    char error[ERROR_BYTES] = "";
+    srv->vm_config = server_vm_config(srv);
     if (log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
                 &srv->log) < 0 ||
         vms_init(&srv->vms, &srv->vm_config, path, on_vm_trouble, srv) < 0)
