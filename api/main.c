@@ -302,29 +302,28 @@ static int report_app(ps_server *srv, const arguments *args, ps_error *err)
 }
 
 /* Returns: the exit code. */
-static int check(ps_server *srv, const arguments *args, int loaded, ps_error *err)
+static int check(ps_server *srv, const arguments *args, ps_error *err)
 {
-    if (loaded == 0) {
-        printf("%s: OK, routes: %zu\n", args->app, count_routes(srv));
-        return EXIT_STOPPED;
-    }
-    int n = is_of_app(loaded) ? ps_server_check_file(srv, args->app, print_problem, NULL, err) : loaded;
+    int n = ps_server_check_file(srv, args->app, print_problem, NULL, err);
     if (n < 0)
         return report(err);
-    if (n == 0) {
-        report(err); /* what kept it from being loaded has gone meanwhile */
+    if (n == 0 && ps_server_load_file(srv, args->app, err) < 0) {
+        report(err); /* it has changed meanwhile */
         n = 1;
     }
-    printf("%s: %d problem%s\n", args->app, n, n == 1 ? "" : "s");
-    return EXIT_APP;
+    if (n == 0)
+        printf("%s: OK, routes: %zu\n", args->app, count_routes(srv));
+    else
+        printf("%s: %d problem%s\n", args->app, n, n == 1 ? "" : "s");
+    return n == 0 ? EXIT_STOPPED : EXIT_APP;
 }
 
 /* Returns: the exit code. */
 static int run_command(ps_server *srv, const arguments *args, ps_error *err)
 {
-    int code = ps_server_load_file(srv, args->app, err);
     if (args->command == CHECK)
-        return check(srv, args, code, err);
+        return check(srv, args, err);
+    int code = ps_server_load_file(srv, args->app, err);
     if (code < 0)
         return report_app(srv, args, err);
     if (args->command == ROUTES) {

@@ -361,7 +361,7 @@ def test_the_start_ends_with_the_first_problem_and_lists_them_all(run_app, comma
 
 
 def test_check_prints_what_is_wrong_once_and_nothing_that_the_app_prints(run_app):
-    done = run_app("for i = 1, 3 do api.x.gett = print end", "check")
+    done = run_app("print('loading') for i = 1, 3 do api.x.gett = print end", "check")
     assert (done.returncode, done.stdout) == (1, "app.lua: 1 problem\n")
     assert one_line(done).startswith("app.lua:1: api.x.gett")
 
