@@ -66,8 +66,8 @@ static void refuse(HttpTask *t, int status, const char *message)
 
 static void answer_allow(HttpTask *t, unsigned allowed)
 {
-    char text[ROUTE_ALLOW_BYTES];
-    route_allow_text(allowed, text, sizeof(text));
+    char text[METHOD_ALLOW_BYTES];
+    method_allow_text(allowed, text, sizeof(text));
     if (t->method_id == METHOD_OPTIONS)
         canned_empty(t, 204);
     else

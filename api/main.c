@@ -274,21 +274,71 @@ static int serve(ps_server *srv, ps_error *err)
     return code;
 }
 
-static int run_command(ps_server *srv, arguments *args, ps_error *err)
+/* --- problems of the app --- */
+
+static void print_problem(const char *problem, int i, int n, void *user)
 {
+    (void)i;
+    (void)n;
+    (void)user;
+    fprintf(stderr, "%s\n", problem);
+}
+
+/* The first one has been told, as it happened; the list makes sense only of several. */
+static void print_several(const char *problem, int i, int n, void *user)
+{
+    const char *app = user;
+    if (n > 1 && i == 0)
+        fprintf(stderr, "%s: all %d problems:\n", app, n);
+    if (n > 1)
+        fprintf(stderr, "%s\n", problem);
+}
+
+static bool is_of_app(int code)
+{
+    return code == PS_EAPP || code == PS_EINVAL;
+}
+
+/* The app cannot be loaded, *err says why. Returns: the exit code. */
+static int report_app(ps_server *srv, const arguments *args, ps_error *err)
+{
+    int status = report(err);
+    if (is_of_app(err->code))
+        ps_server_check_file(srv, args->app, print_several, (void *)(uintptr_t)args->app, NULL);
+    return status;
+}
+
+/* Returns: the exit code. */
+static int check(ps_server *srv, const arguments *args, ps_error *err)
+{
+    int n = ps_server_check_file(srv, args->app, print_problem, NULL, err);
+    if (n < 0)
+        return report(err);
+    if (n == 0 && ps_server_load_file(srv, args->app, err) < 0) {
+        report(err); /* it has changed meanwhile */
+        n = 1;
+    }
+    if (n == 0)
+        printf("%s: OK, routes: %zu\n", args->app, count_routes(srv));
+    else
+        printf("%s: %d problem%s\n", args->app, n, n == 1 ? "" : "s");
+    return n == 0 ? EXIT_STOPPED : EXIT_APP;
+}
+
+/* Returns: the exit code. */
+static int run_command(ps_server *srv, const arguments *args, ps_error *err)
+{
+    if (args->command == CHECK)
+        return check(srv, args, err);
     int code = ps_server_load_file(srv, args->app, err);
     if (code < 0)
-        return code;
-    switch (args->command) {
-    case ROUTES:
+        return report_app(srv, args, err);
+    if (args->command == ROUTES) {
         print_routes(srv);
-        return 0;
-    case CHECK:
-        printf("%s: no problems, routes: %zu\n", args->app, count_routes(srv));
-        return 0;
-    default:
-        return serve(srv, err);
+        return EXIT_STOPPED;
     }
+    code = serve(srv, err);
+    return code < 0 ? report(err) : EXIT_STOPPED;
 }
 
 static int usage_error(const ps_error *err)
@@ -355,9 +405,7 @@ int main(int argc, char **argv)
     int code = ps_server_new(&args.opt, &srv, &err);
     if (code == PS_EINVAL)
         return usage_error(&err);
-    if (code == 0)
-        code = run_command(srv, &args, &err);
-    int status = code < 0 ? report(&err) : EXIT_STOPPED;
+    int status = code < 0 ? report(&err) : run_command(srv, &args, &err);
     ps_server_free(srv);
     return status;
 }

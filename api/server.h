@@ -55,6 +55,9 @@ lane_policy server_lane_policy(const ps_server *srv);
 /* Whether it takes requests: it runs, and does not drain. Threads: any. */
 bool server_is_ready(ps_server *srv);
 
+/* How a VM of this server is made. Good as long as the server's modules stay. */
+vm_config server_vm_config(ps_server *srv);
+
 /* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
 int report_metrics(ps_server *srv, buf *out);
 

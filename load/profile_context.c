@@ -194,13 +194,10 @@ static const char *all_strategies(void)
 
 static void open_seat(profile *p, seat *s)
 {
-#define SOURCE(name)                                                                                         \
-    {                                                                                                        \
-#name, lua_##name, &lua_##name##_size                                                                \
-    }
     static const vm_source sources[] = {
-        SOURCE(where),  SOURCE(suggest), SOURCE(path),  SOURCE(places),     SOURCE(definition),
-        SOURCE(freeze), SOURCE(tree),    SOURCE(hooks), SOURCE(coroutines),
+#define X(name) {#name, lua_##name, &lua_##name##_size},
+        LUA_SOURCES(X)
+#undef X
     };
     char path[512], error[1024];
     bool is_without = strcmp(s->name, without_name) == 0;

@@ -41,12 +41,13 @@ struct http {
 static void peer_opened(http *h, struct MHD_Connection *connection, void **context)
 {
     h->connections++;
-    const union MHD_ConnectionInfo *fd =
+    /* Each answer is good until the next question: libmicrohttpd 1.0 keeps one for all. */
+    const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const union MHD_ConnectionInfo *address =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    *context =
-        fd ? peers_open(&h->peers, fd->connect_fd, address ? address->client_addr : NULL, h->now_ns) : NULL;
+    int fd = info ? info->connect_fd : -1;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    *context = fd >= 0 ? peers_open(&h->peers, fd, address, h->now_ns) : NULL;
 }
 
 static void peer_closed(http *h, peer *p)

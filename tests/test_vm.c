@@ -317,17 +317,19 @@ END_TEST
 static void list_option(void *user, const char *name, const char *value, const char *where)
 {
     const char *file = strrchr(where, '/');
-    ck_assert_int_eq(buf_addf(user, "%s=%s@%s;", name, value, file ? file + 1 : where), 0);
+    const char *at = file ? file + 1 : where;
+    ck_assert_int_eq(buf_addf(user, "%s=%s@%s;", name, value ? value : "none", at), 0);
 }
 
 START_TEST(options_come_as_text_with_their_place)
 {
     buf list = {0};
-    open_app("api.config { threads = 8 }\napi.config { dev = true }");
+    open_app("api.config { threads = 8 }\napi.config { dev = true }\napi.config { host = {} }");
     vm_config_each(fx.vm, list_option, &list);
     buf_add(&list, "", 1);
     ck_assert_contains(list.p, "threads=8@app.lua:1;");
     ck_assert_contains(list.p, "dev=true@app.lua:2;");
+    ck_assert_contains(list.p, "host=none@app.lua:3;");
     buf_fini(&list);
     close_app();
 }

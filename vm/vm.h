@@ -49,6 +49,13 @@ void vm_close(vm *v);
 /* Run the app's file, once. Returns: 0, or -EINVAL with `error` naming file and line. */
 int vm_load(vm *v, const char *path, char *error, size_t size);
 
+/* Run the app's file, once, as vm_load does, but go on behind mistakes: each is noted, what comes of it is
+ * left out, and files that fail end alone. Calls back for each problem, one line, most often "app.lua:12:
+ * ...". What was defined without a mistake can be asked for below; the VM is not for requests. Returns: 0,
+ * whatever was found; -ENOMEM or -EINVAL when it could not be looked for, with `error` filled. */
+int vm_check(vm *v, const char *path, void (*each)(void *user, const char *problem), void *user, char *error,
+             size_t size);
+
 /* --- what the app defined --- */
 
 typedef enum vm_segment_kind { VM_SEGMENT_LITERAL, VM_SEGMENT_PARAM, VM_SEGMENT_REST } vm_segment_kind;
@@ -75,7 +82,7 @@ int vm_route_at(vm *v, size_t i, vm_route_def *ret);
 /* All routes in order, as a text: two VMs with the same text give the same index to the same route. */
 const char *vm_signature(const vm *v);
 
-/* Call back for every option of api.config{}; value as text ("true", "8"). */
+/* Call back for every option of api.config{}; value as text ("true", "8"), NULL for a table and the like. */
 void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char *value, const char *where),
                     void *user);
 
