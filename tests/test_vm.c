@@ -393,6 +393,25 @@ START_TEST(first_start_function_that_fails_ends_the_start)
 }
 END_TEST
 
+START_TEST(stop_functions_all_run_and_each_failure_is_logged)
+{
+    open_app("api.on_stop(function() error 'one' end)\n"
+             "api.on_stop(function() print 'two' end)\n"
+             "api.on_stop(function() error {} end)\n"
+             "api.on_stop(function() print 'four' end)\n"
+             "api.on_stop(function() print 'not this' end, { each = 'vm' })");
+    ck_assert_int_eq(vm_on_stop(fx.vm, false, fx.error, sizeof(fx.error)), -EINVAL);
+    ck_assert_contains(fx.error, "app.lua:1: one");
+    const char *logged = fixture_logged(&fx);
+    ck_assert_contains(logged, "0 [] an on_stop function failed: ");
+    ck_assert_contains(logged, "app.lua:1: one");
+    ck_assert_contains(logged, "2 [] two\n0 [] an on_stop function failed: ");
+    ck_assert_contains(logged, "2 [] four\n");
+    ck_assert_lacks(logged, "not this");
+    close_app();
+}
+END_TEST
+
 START_TEST(start_functions_cannot_sleep)
 {
     open_app("api.on_start(function() sleep(1) end)");
@@ -1134,7 +1153,8 @@ static Suite *vm_suite(void)
           signature_lists_all_routes_in_order, signature_of_an_app_without_routes_is_empty,
           options_come_as_text_with_their_place, app_without_options_has_none,
           files_are_the_apps_own_and_those_it_required, start_functions_run_for_the_process_or_for_each_vm,
-          first_start_function_that_fails_ends_the_start, start_functions_cannot_sleep}},
+          first_start_function_that_fails_ends_the_start, stop_functions_all_run_and_each_failure_is_logged,
+          start_functions_cannot_sleep}},
         {"runs", {runs_are_used_again, cancelling_survives_variables_that_fail_or_sleep_when_closed}},
         {"coroutines",
          {coroutine_that_was_cancelled_is_not_used_again, foreign_yield_is_an_error,

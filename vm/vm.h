@@ -82,9 +82,12 @@ void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char
 /* Call back for every file the app was loaded from: its own, and those it required. */
 void vm_files(vm *v, void (*each)(void *user, const char *path), void *user);
 
-/* Run the api.on_start functions that are for each VM, or those that are for the process. The same for
- * on_stop. Returns: 0, or -EINVAL with `error` filled by the first that failed. */
+/* Run the api.on_start functions that are for each VM, or those that are for the process, up to the first that
+ * fails. Returns: 0, or -EINVAL with `error` filled by that one. */
 int vm_on_start(vm *v, bool each_vm, char *error, size_t size);
+
+/* Run all the api.on_stop functions likewise; each failure is logged. Returns: 0, or -EINVAL with `error`
+ * filled by the first that failed. */
 int vm_on_stop(vm *v, bool each_vm, char *error, size_t size);
 
 /* --- requests --- */
