@@ -421,6 +421,58 @@ START_TEST(start_functions_cannot_sleep)
 }
 END_TEST
 
+/* --- warnings --- */
+
+START_TEST(warnings_are_logged_whole)
+{
+    open_app("function api.get() warn('disk ', 'is ', 'full') warn('again') return 'x' end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 text/plain|x");
+    ck_assert_str_eq(fixture_logged(&fx),
+                     "1 [req-1] Lua warning: disk is full\n1 [req-1] Lua warning: again\n");
+    close_app();
+}
+END_TEST
+
+START_TEST(warnings_can_be_turned_off_and_on)
+{
+    open_app("warn '@off' warn 'not this' warn '@on' warn('@', 'this') warn '@what'");
+    ck_assert_str_eq(fixture_logged(&fx), "1 [] Lua warning: @this\n");
+    close_app();
+}
+END_TEST
+
+START_TEST(failing_finalizer_is_logged)
+{
+    open_app("function api.get()\n"
+             "  setmetatable({}, { __gc = function() error 'cannot let go' end })\n"
+             "  collectgarbage()\n"
+             "  return 'x'\n"
+             "end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 text/plain|x");
+    ck_assert_contains(fixture_logged(&fx), "1 [req-1] Lua warning: error in ");
+    ck_assert_contains(fixture_logged(&fx), "app.lua:2: cannot let go");
+    close_app();
+}
+END_TEST
+
+START_TEST(finalizer_that_fails_while_the_vm_closes_is_logged)
+{
+    open_app("kept = setmetatable({}, { __gc = function() error 'too late' end })");
+    fixture_close_vm(&fx);
+    ck_assert_contains(fixture_logged(&fx), "too late");
+    close_app();
+}
+END_TEST
+
+START_TEST(endless_warning_is_cut)
+{
+    open_app("warn(string.rep('x', 100000), 'y') warn 'next'");
+    ck_assert_uint_lt(strlen(fixture_logged(&fx)), 5000);
+    ck_assert_contains(fixture_logged(&fx), "1 [] Lua warning: next\n");
+    close_app();
+}
+END_TEST
+
 /* --- runs --- */
 
 START_TEST(request_is_answered_and_its_run_goes_back)
@@ -1169,6 +1221,9 @@ static Suite *vm_suite(void)
         {"globals",
          {os_exit_raises, print_goes_to_the_log_with_the_request_id,
           print_takes_tostring_and_many_long_values, setmetatable_is_as_in_the_manual}},
+        {"warnings",
+         {warnings_are_logged_whole, warnings_can_be_turned_off_and_on, failing_finalizer_is_logged,
+          finalizer_that_fails_while_the_vm_closes_is_logged, endless_warning_is_cut}},
     };
     Suite *s = suite_create("vm");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -4,6 +4,7 @@
 
 #include <lua.h>
 
+#include "queue/buf.h"
 #include "vm/ctx.h"
 #include "vm/heap.h"
 #include "vm/vm.h"
@@ -38,6 +39,10 @@ struct vm {
     vm_run *runs, *free_runs;
     unsigned taken;
     uint64_t requests; /* begun */
+
+    buf warning; /* its pieces so far */
+    bool warning_begun;
+    bool warnings_off; /* warn("@off") */
 
     const ctx_strategy *strategy;
     int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */

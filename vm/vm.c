@@ -10,6 +10,7 @@
 #include "vm/internal.h"
 #include "vm/json.h"
 #include "vm/reply.h"
+#include "vm/warning.h"
 
 enum { IDLE_GARBAGE_BYTES = 32768 };
 
@@ -101,6 +102,7 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size)
         return known ? -ENOMEM : -EINVAL;
     }
     *(vm **)lua_getextraspace(v->L) = v;
+    warning_install(v);
     lua_pushcfunction(v->L, set_up);
     int err = vm_call(v, 0, 0, error, size);
     if (err)
@@ -127,6 +129,7 @@ void vm_close(vm *v)
     free(v->handler_refs);
     free(v->poison_refs);
     free(v->audits);
+    buf_fini(&v->warning);
     free(v->signature);
     free(v->path);
     heap_fini(&v->heap);
