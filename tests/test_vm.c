@@ -223,6 +223,37 @@ START_TEST(text_is_loaded_as_in_the_manual)
 }
 END_TEST
 
+START_TEST(loading_bytecode_returns_why_not_as_for_other_texts)
+{
+    open_app("function api.get()\n"
+             "  local a, why = load('return 1', 'n', 'b')\n"
+             "  local b, too = loadfile('/dev/null', 'b')\n"
+             "  local c, bad = load('return = 1', 'n', 't')\n"
+             "  return { a == nil and b == nil and c == nil, why, too == why, bad }\n"
+             "end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"),
+                     "200 application/json|[true,\"bytecode is not loaded here (mode is "
+                     "'b')\",true,\"[string \\\"n\\\"]:1: unexpected symbol near '='\"]");
+    close_app();
+}
+END_TEST
+
+START_TEST(file_that_is_done_in_a_handler_may_sleep)
+{
+    call c;
+    fixture_init(&fx, "recycled", false);
+    fixture_write(&fx, "part.lua", "sleep(1) return 'slept', 7", 26);
+    int err = fixture_load(&fx, "local part = package.path:match '^(.-)/%?' .. '/part.lua'\n"
+                                "function api.get() return { dofile(part) } end");
+    ck_assert_msg(err == 0, "%s", fx.error);
+    call_begin(&fx, &c, &(ask){.route = "GET /"});
+    call_resume(&fx, &c);
+    ck_assert_str_eq(call_body(&c), "[\"slept\",7]");
+    call_end(&fx, &c);
+    close_app();
+}
+END_TEST
+
 START_TEST(modules_come_from_the_apps_folder_first)
 {
     fixture_init(&fx, "recycled", false);
@@ -1198,6 +1229,7 @@ static Suite *vm_suite(void)
           error_while_loading_names_file_line_and_callers, unknown_method_is_refused_with_the_right_spelling,
           long_error_is_cut_to_the_callers_room, app_of_bytecode_is_refused, module_of_bytecode_is_refused,
           bytecode_is_refused_by_load_loadfile_and_dofile, text_is_loaded_as_in_the_manual,
+          loading_bytecode_returns_why_not_as_for_other_texts, file_that_is_done_in_a_handler_may_sleep,
           modules_come_from_the_apps_folder_first, missing_module_says_where_it_was_looked_for,
           broken_module_names_its_file_and_line}},
         {"definition",
