@@ -624,20 +624,30 @@ START_TEST(cancelling_survives_variables_that_fail_or_sleep_when_closed)
         call_end(&fx, &c);
         ck_assert_str_eq(fixture_get(&fx, "GET /after"), "200 text/plain|fine");
     }
-    ck_assert_str_eq(fixture_logged(&fx), "2 [req-1] a\n2 [req-1] a\n2 [req-1] a\n");
+    /* The last error counts, as in Lua: that of `b`, which came after that of `d`. */
+    const char *logged = fixture_logged(&fx);
+    ck_assert_contains(logged, "2 [req-1] a\n0 [req-1] GET /: while its variables were closed: ");
+    ck_assert_contains(logged, "app.lua:4: no\n");
     close_app();
 }
 END_TEST
 
-START_TEST(vm_closes_with_parked_handlers_in_it)
+START_TEST(closing_a_vm_closes_the_variables_of_what_waits_in_it)
 {
     static call calls[3];
     open_app_with(
-        _i, "function api.get(ctx) ctx:headers() local c = coroutine.wrap(function() sleep(1) end) c() end");
+        _i,
+        "function api.get(ctx)\n"
+        "  local file <close> = setmetatable({}, { __close = function() print('closed ' .. ctx.id) end })\n"
+        "  local c = coroutine.wrap(function() sleep(1) end) c()\n"
+        "end");
     for (int i = 0; i < 3; i++) {
         call_begin(&fx, &calls[i], &(ask){.route = "GET /"});
         ck_assert_int_eq(calls[i].result, VM_PARKED);
     }
+    fixture_close_vm(&fx);
+    ck_assert_str_eq(fixture_logged(&fx),
+                     "2 [req-1] closed req-1\n2 [req-1] closed req-1\n2 [req-1] closed req-1\n");
     close_app();
     for (int i = 0; i < 3; i++) {
         buf_fini(&calls[i].body_out);
@@ -910,6 +920,29 @@ START_TEST(variables_of_a_failed_handler_are_closed)
              "end");
     fixture_get(&fx, "GET /");
     ck_assert_contains(fixture_logged(&fx), "2 [req-1] closed\n");
+    close_app();
+}
+END_TEST
+
+START_TEST(error_of_a_variable_that_a_failed_handler_closes_is_logged_too)
+{
+    open_app("local function closing(fn) return setmetatable({}, { __close = fn }) end\n"
+             "function api.get()\n"
+             "  local file <close> = closing(function() error 'cannot close' end)\n"
+             "  error 'first'\n"
+             "end\n"
+             "function api.clean.get()\n"
+             "  local file <close> = closing(function() print 'closed' end)\n"
+             "  error 'only'\n"
+             "end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "500 ");
+    ck_assert_contains(fixture_logged(&fx), "app.lua:4: first");
+    ck_assert_contains(fixture_logged(&fx), "0 [req-1] GET /: while its variables were closed: ");
+    ck_assert_contains(fixture_logged(&fx), "app.lua:3: cannot close");
+    fixture_forget_log(&fx);
+    ck_assert_contains(fixture_get(&fx, "GET /clean"), "500 ");
+    ck_assert_contains(fixture_logged(&fx), "2 [req-1] closed\n");
+    ck_assert_lacks(fixture_logged(&fx), "while its variables");
     close_app();
 }
 END_TEST
@@ -1199,7 +1232,7 @@ static void add_each_strategy(Suite *s)
     const TTest *const each[] = {sleeping_handler_parks_and_goes_on,
                                  parked_requests_finish_in_any_order_each_with_its_own,
                                  cancelled_handler_closes_its_variables_and_makes_no_answer,
-                                 vm_closes_with_parked_handlers_in_it,
+                                 closing_a_vm_closes_the_variables_of_what_waits_in_it,
                                  coroutine_of_a_clean_handler_is_used_again,
                                  coroutine_that_failed_is_not_used_again,
                                  handler_sleeps_inside_its_own_coroutines,
@@ -1249,7 +1282,9 @@ static Suite *vm_suite(void)
          {traceback_is_in_the_reply_in_dev_mode, error_after_a_wait_has_its_traceback_too,
           error_values_of_every_type_are_logged, raised_reply_that_cannot_be_encoded_is_logged,
           error_text_that_is_no_utf8_is_still_answered, runaway_recursion_is_an_error_and_leaves_the_vm_clean,
-          variables_of_a_failed_handler_are_closed, memory_error_that_the_handler_catches_soils_nothing}},
+          variables_of_a_failed_handler_are_closed,
+          error_of_a_variable_that_a_failed_handler_closes_is_logged_too,
+          memory_error_that_the_handler_catches_soils_nothing}},
         {"globals",
          {os_exit_raises, print_goes_to_the_log_with_the_request_id,
           print_takes_tostring_and_many_long_values, setmetatable_is_as_in_the_manual}},

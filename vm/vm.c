@@ -117,6 +117,9 @@ void vm_close(vm *v)
     if (!v)
         return;
     v->closing = true;
+    for (vm_run *run = v->runs; run; run = run->next)
+        if (run->live)
+            vm_cancel(v, run);
     lua_close(v->L);
     while (v->runs) {
         vm_run *next = v->runs->next;

@@ -43,7 +43,7 @@ typedef struct vm_config {
  * Returns: 0, or -errno with `error` filled. */
 int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size);
 
-/* Close it, with whatever runs in it. NULL is fine. */
+/* Close it. What waits in it is given up as by vm_cancel: the requests must be there still. NULL is fine. */
 void vm_close(vm *v);
 
 /* Run the app's file, once. Returns: 0, or -EINVAL with `error` naming file and line. */
