@@ -62,6 +62,7 @@ void ps_server_free(ps_server *srv)
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
     log_free(srv->log);
+    paths_free(srv->paths);
     options_fini(&srv->opt);
     for (size_t i = 0; i < srv->module_count; i++)
         free((char *)(uintptr_t)srv->modules[i].name);
@@ -127,6 +128,13 @@ static void on_vm_trouble(void *user, const char *message)
     log_write(srv->log, LOG_LEVEL_ERROR, (str){0}, "%s", message);
 }
 
+static void on_vm_file(void *user, const char *path)
+{
+    ps_server *srv = user;
+    if (srv->opt.dev)
+        (void)paths_add(srv->paths, path); /* short of memory: not watched */
+}
+
 typedef struct config_reader {
     ps_server *srv;
     ps_error *err;
@@ -180,8 +188,12 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
         .module_count = srv->module_count,
         .log_user = srv,
         .log = on_vm_log,
+        .file_user = srv,
+        .file = on_vm_file,
     };
-    if (log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
+    srv->paths = paths_new();
+    if (!srv->paths ||
+        log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
                 &srv->log) < 0 ||
         vms_init(&srv->vms, &srv->vm_config, path, on_vm_trouble, srv) < 0)
         return error_set(err, PS_ENOMEM, "out of memory");

@@ -379,18 +379,68 @@ static void list_file(void *user, const char *path)
     ck_assert_int_eq(buf_addf(user, "%s;", strrchr(path, '/') + 1), 0);
 }
 
+/* The names of the files that the VM told of while it loaded the app, and whether that went well. */
+static const char *files_of(buf *list, const char *app, int expected)
+{
+    fixture_init(&fx, "recycled", false);
+    fx.config.file = list_file;
+    fx.config.file_user = list;
+    fixture_write(&fx, "used.lua", "return require 'inner'", 22);
+    fixture_write(&fx, "inner.lua", "return 1", 8);
+    fixture_write(&fx, "broken.lua", "return = 1", 10);
+    fixture_write(&fx, "unused.lua", "return 1", 8);
+    ck_assert_int_eq(fixture_load(&fx, app), expected);
+    ck_assert_int_eq(buf_add(list, "", 1), 0);
+    return list->p;
+}
+
 START_TEST(files_are_the_apps_own_and_those_it_required)
 {
     buf list = {0};
-    fixture_init(&fx, "recycled", false);
-    fixture_write(&fx, "used.lua", "return 1", 8);
-    fixture_write(&fx, "unused.lua", "return 1", 8);
-    ck_assert_int_eq(fixture_load(&fx, "require 'used'"), 0);
-    vm_files(fx.vm, list_file, &list);
-    buf_add(&list, "", 1);
-    ck_assert_contains(list.p, "app.lua;");
-    ck_assert_contains(list.p, "used.lua;");
-    ck_assert_lacks(list.p, "unused.lua;");
+    ck_assert_str_eq(files_of(&list, "require 'used'", 0), "app.lua;used.lua;inner.lua;");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(files_are_told_of_when_they_fail_too)
+{
+    buf list = {0};
+    ck_assert_str_eq(files_of(&list, "require 'used' require 'broken'", -EINVAL),
+                     "app.lua;used.lua;inner.lua;broken.lua;");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(module_that_is_not_there_is_told_of_where_it_would_be)
+{
+    buf list = {0};
+    ck_assert_str_eq(files_of(&list, "require 'not_yet.made'", -EINVAL), "app.lua;made.lua;");
+    ck_assert_contains(fx.error, "not_yet.made");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(file_that_a_handler_needs_is_told_of_then)
+{
+    buf list = {0};
+    files_of(&list, "function api.get() return (require 'used') end", 0);
+    ck_assert_str_eq(list.p, "app.lua;");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|1");
+    ck_assert_int_eq(buf_add(&list, "", 1), 0);
+    ck_assert_str_eq(list.p + strlen(list.p) + 1, "used.lua;inner.lua;");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(file_that_is_done_is_told_of)
+{
+    buf list = {0};
+    files_of(&list, "dofile(package.path:match '^(.-)/%?' .. '/unused.lua')", 0);
+    ck_assert_str_eq(list.p, "app.lua;unused.lua;");
     buf_fini(&list);
     close_app();
 }
@@ -1269,7 +1319,9 @@ static Suite *vm_suite(void)
          {routes_tell_method_place_lane_and_segments, more_segments_than_fit_are_counted,
           signature_lists_all_routes_in_order, signature_of_an_app_without_routes_is_empty,
           options_come_as_text_with_their_place, app_without_options_has_none,
-          files_are_the_apps_own_and_those_it_required, start_functions_run_for_the_process_or_for_each_vm,
+          files_are_the_apps_own_and_those_it_required, files_are_told_of_when_they_fail_too,
+          module_that_is_not_there_is_told_of_where_it_would_be, file_that_a_handler_needs_is_told_of_then,
+          file_that_is_done_is_told_of, start_functions_run_for_the_process_or_for_each_vm,
           first_start_function_that_fails_ends_the_start, stop_functions_all_run_and_each_failure_is_logged,
           start_functions_cannot_sleep}},
         {"runs", {runs_are_used_again, cancelling_survives_variables_that_fail_or_sleep_when_closed}},

@@ -75,10 +75,25 @@ static int do_text_file(lua_State *L)
 {
     const char *name = luaL_optstring(L, 1, NULL);
     lua_settop(L, 1);
+    if (name)
+        vm_tell_file(vm_of(L), name);
     if (luaL_loadfilex(L, name, "t") != LUA_OK)
         return lua_error(L);
     lua_callk(L, 0, LUA_MULTRET, 0, on_file_done);
     return on_file_done(L, LUA_OK, 0);
+}
+
+/* A module that is not there yet would be at the first place of the path: in the app's own folder. */
+static void tell_missing(lua_State *L, const char *name)
+{
+    lua_getfield(L, lua_upvalueindex(1), "path");
+    const char *path = lua_tostring(L, -1);
+    if (path) {
+        lua_pushlstring(L, path, strcspn(path, ";"));
+        name = luaL_gsub(L, name, ".", "/");
+        vm_tell_file(vm_of(L), luaL_gsub(L, lua_tostring(L, -2), "?", name));
+    }
+    lua_settop(L, 2);
 }
 
 /* The searcher of Lua files as in the manual, but for text only. Upvalue: package. */
@@ -91,8 +106,12 @@ static int search_text_file(lua_State *L)
     lua_getfield(L, lua_upvalueindex(1), "path");
     lua_call(L, 2, 2);
     const char *file = lua_tostring(L, 2);
-    if (!file)
+    if (!file) {
+        lua_replace(L, 2);
+        tell_missing(L, name);
         return 1; /* where it was looked for */
+    }
+    vm_tell_file(vm_of(L), file);
     if (luaL_loadfilex(L, file, "t") != LUA_OK)
         return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
                           lua_tostring(L, -1));

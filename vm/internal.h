@@ -78,6 +78,13 @@ extern const char vm_park_mark;
 /* Log a text for the request that runs. */
 void vm_log(vm *v, int level, const char *text, size_t n);
 
+/* Tell the host of a file that the app is made of. */
+static inline void vm_tell_file(const vm *v, const char *path)
+{
+    if (v->config.file)
+        v->config.file(v->config.file_user, path);
+}
+
 /* Set the globals that the app sees beside `api`, replace those that would break the process. Stack: [-0, +0,
  * m] */
 void globals_install(lua_State *L);

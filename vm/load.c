@@ -112,6 +112,7 @@ static int run_app(lua_State *L)
     lua_getfield(L, -1, "root");
     lua_setglobal(L, "api");
     search_folder_of(L, v->path);
+    vm_tell_file(v, v->path);
     if (luaL_loadfilex(L, v->path, "t") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 0);
@@ -326,44 +327,6 @@ void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char
     char error[256];
     config_call call = {each, user};
     lua_pushcfunction(v->L, read_config);
-    lua_pushlightuserdata(v->L, &call);
-    vm_call(v, 1, 0, error, sizeof(error));
-}
-
-/* --- files --- */
-
-typedef struct files_call {
-    void (*each)(void *user, const char *path);
-    void *user;
-} files_call;
-
-static int list_files(lua_State *L)
-{
-    files_call *call = lua_touserdata(L, 1);
-    call->each(call->user, vm_of(L)->path);
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "searchpath");
-    lua_getfield(L, -2, "path");
-    lua_getfield(L, -3, "loaded");
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -4);
-        lua_pushvalue(L, -2);
-        lua_pushvalue(L, -5);
-        lua_call(L, 2, 1);
-        if (lua_type(L, -1) == LUA_TSTRING)
-            call->each(call->user, lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-void vm_files(vm *v, void (*each)(void *user, const char *path), void *user)
-{
-    char error[256];
-    files_call call = {each, user};
-    lua_pushcfunction(v->L, list_files);
     lua_pushlightuserdata(v->L, &call);
     vm_call(v, 1, 0, error, sizeof(error));
 }

@@ -37,6 +37,10 @@ typedef struct vm_config {
     size_t module_count;
     void *log_user;
     void (*log)(void *user, int level, str request_id, str text); /* level: 0 error, 1 warn, 2 info */
+    void *file_user;
+    /* If given: told of each Lua file before it is run, and of where a module is wanted that is not found. On
+     * the thread that runs the VM, at any time. */
+    void (*file)(void *user, const char *path);
 } vm_config;
 
 /* Make a VM without an app. `config` and what it points to must outlive it.
@@ -78,9 +82,6 @@ const char *vm_signature(const vm *v);
 /* Call back for every option of api.config{}; value as text ("true", "8"). */
 void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char *value, const char *where),
                     void *user);
-
-/* Call back for every file the app was loaded from: its own, and those it required. */
-void vm_files(vm *v, void (*each)(void *user, const char *path), void *user);
 
 /* Run the api.on_start functions that are for each VM, or those that are for the process, up to the first that
  * fails. Returns: 0, or -EINVAL with `error` filled by that one. */
