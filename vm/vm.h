@@ -83,8 +83,8 @@ const char *vm_signature(const vm *v);
 void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char *value, const char *where),
                     void *user);
 
-/* Run the api.on_start functions that are for each VM, or those that are for the process, up to the first that
- * fails. Returns: 0, or -EINVAL with `error` filled by that one. */
+/* Run the api.on_start functions that are for each VM, or those that are for the process, up to the first
+ * that fails. Returns: 0, or -EINVAL with `error` filled by that one. */
 int vm_on_start(vm *v, bool each_vm, char *error, size_t size);
 
 /* Run all the api.on_stop functions likewise; each failure is logged. Returns: 0, or -EINVAL with `error`
