@@ -110,6 +110,15 @@ def test_request_id_is_sent_back_only_with_the_option_and_with_errors(serve):
     assert reply.header("X-Request-Id") == reply.json()["request_id"] == "mine"
 
 
+def test_an_id_that_the_app_sends_itself_is_the_only_one(serve):
+    server = serve("""
+        function api.get() return api.text("x"):header("X-Request-Id", "own") end
+        function api.bad.get() return api.error(404):header("x-request-id", "own") end
+    """, "--request-id")
+    assert server.get("/").header("X-Request-Id") == "own"
+    assert server.get("/bad").header("X-Request-Id") == "own"
+
+
 def test_request_id_option_sends_it_with_every_reply(serve):
     server = serve(ID_APP, "--request-id")
     assert server.get("/", {"X-Request-Id": "mine"}).header("X-Request-Id") == "mine"
