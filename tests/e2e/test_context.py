@@ -333,6 +333,20 @@ def test_the_metatable_of_a_context_is_hidden(serve):
     assert server.get("/").text != "table"
 
 
+def test_what_is_done_to_one_requests_headers_does_not_show_in_anothers(serve):
+    server = serve("""
+        function api.spoil.get(ctx)
+            local mt = getmetatable(ctx:headers())
+            if type(mt) == "table" then mt.__index = function() return "leaked" end end
+            setmetatable(ctx:headers(), { __index = function() return "leaked" end })
+            return ctx:headers().nope
+        end
+        function api.get(ctx) return ctx:headers().nope or "clean" end
+    """, "--lane", "light")
+    assert server.get("/spoil").text == "leaked"
+    assert server.get("/").text == "clean"
+
+
 def test_waiting_requests_have_a_context_each(serve):
     server = serve("""
         local waiting = {}
