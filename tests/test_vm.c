@@ -143,6 +143,28 @@ START_TEST(error_while_loading_names_file_line_and_callers)
 }
 END_TEST
 
+/* What an app raises, and what is told of it. */
+static const struct {
+    const char *app, *error;
+} placeless[] = {
+    {"\nerror {}", "/app.lua:2: error object is a table"},
+    {"error()", "/app.lua:1: error object is a nil"},
+    {"error(api.error(403, 'no'))", "/app.lua:1: error object is a reply"},
+    {"error(setmetatable({}, { __tostring = function() return 'mine' end }))", "/app.lua:1: mine"},
+    {"error('no place', 0)", "/app.lua:1: no place"},
+    {"coroutine.yield()", "/app.lua:1: attempt to yield from outside a coroutine"},
+    {"local function f() error(7, 0) end\nf()", "/app.lua:1: 7\nstack traceback:"},
+};
+
+START_TEST(error_without_a_place_is_told_with_the_apps_line)
+{
+    fixture_init(&fx, "recycled", false);
+    ck_assert_int_eq(fixture_load(&fx, placeless[_i].app), -EINVAL);
+    ck_assert_ptr_eq(strstr(fx.error, placeless[_i].error), fx.error + strlen(fx.folder));
+    close_app();
+}
+END_TEST
+
 START_TEST(unknown_method_is_refused_with_the_right_spelling)
 {
     refuse_app("\nfunction api.users.gett(ctx) end");
@@ -1345,6 +1367,10 @@ static Suite *vm_suite(void)
           finalizer_that_fails_while_the_vm_closes_is_logged, endless_warning_is_cut}},
     };
     Suite *s = suite_create("vm");
+    TCase *errors = tcase_create("errors while loading");
+    tcase_add_loop_test(errors, error_without_a_place_is_told_with_the_apps_line, 0,
+                        sizeof(placeless) / sizeof(placeless[0]));
+    suite_add_tcase(s, errors);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         TCase *tc = tcase_create(cases[i].name);
         for (size_t k = 0; cases[i].tests[k]; k++)

@@ -160,14 +160,38 @@ static bool is_short(const char *trace)
     return lines <= 2;
 }
 
+/* Does the first line name one, as in "app.lua:12: "? */
+static bool has_place(const char *text)
+{
+    for (const char *p = text; *p && *p != '\n'; p++) {
+        size_t digits = *p == ':' ? strspn(p + 1, "0123456789") : 0;
+        if (digits && p[1 + digits] == ':')
+            return true;
+    }
+    return false;
+}
+
+/* Push the text of the error at 1, which need not be a text. */
+static const char *push_text(lua_State *L)
+{
+    if (lua_isstring(L, 1) || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL)
+        return luaL_tolstring(L, 1, NULL);
+    if (luaL_getmetafield(L, 1, "__name") != LUA_TSTRING)
+        lua_pushstring(L, luaL_typename(L, 1));
+    return lua_pushfstring(L, "error object is a %s", lua_tostring(L, -1));
+}
+
 /* A file that cannot be read or compiled has no traceback. */
 static int add_traceback(lua_State *L)
 {
+    lua_Debug ar;
     int level = app_level(L);
     lua_settop(L, 1);
-    const char *text = luaL_tolstring(L, 1, NULL);
+    const char *text = push_text(L);
     if (level < 0)
         return 1;
+    if (!has_place(text) && lua_getstack(L, level, &ar) && lua_getinfo(L, "Sl", &ar))
+        text = lua_pushfstring(L, "%s:%d: %s", ar.short_src, ar.currentline, text);
     luaL_traceback(L, L, NULL, level);
     if (is_short(lua_tostring(L, -1)))
         lua_pop(L, 1);
