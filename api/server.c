@@ -41,6 +41,7 @@ void ps_server_free(ps_server *srv)
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
     log_free(srv->log);
+    paths_free(srv->paths);
     options_fini(&srv->opt);
     for (size_t i = 0; i < srv->module_count; i++)
         free((char *)(uintptr_t)srv->modules[i].name);

@@ -8,6 +8,7 @@
 
 #include "api/bridge.h"
 #include "api/error.h"
+#include "api/paths.h"
 #include "api/poolsrv.h"
 #include "api/vms.h"
 #include "runtime/admin.h"
@@ -30,6 +31,7 @@ struct ps_server {
     bridge bridge;
     runner runner;
     logger *log;
+    paths *paths; /* what the app is made of, with --dev */
 
     listen_set listening;
     listen_set admin_listening;

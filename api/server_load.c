@@ -65,6 +65,13 @@ static void on_config(void *user, const char *name, const char *value, const cha
         error_set(r->err, r->result, "%s: api.config: %s", where, why.message);
 }
 
+static void on_vm_file(void *user, const char *path)
+{
+    ps_server *srv = user;
+    if (srv->opt.dev)
+        (void)paths_add(srv->paths, path); /* short of memory: not watched */
+}
+
 static unsigned cores(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -107,7 +114,11 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     srv->vm_config = server_vm_config(srv);
-    if (log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
+    srv->vm_config.file_user = srv;
+    srv->vm_config.file = on_vm_file;
+    srv->paths = paths_new();
+    if (!srv->paths ||
+        log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
                 &srv->log) < 0 ||
         vms_init(&srv->vms, &srv->vm_config, path, on_vm_trouble, srv) < 0)
         return error_set(err, PS_ENOMEM, "out of memory");

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,13 +51,21 @@ static void peer_opened(http *h, struct MHD_Connection *connection, void **conte
     *context = fd >= 0 ? peers_open(&h->peers, fd, address, h->now_ns) : NULL;
 }
 
+/* Closing then would reset the connection, and the client might lose the reply: the daemon's own to a head
+ * that is too large, or to a body that it cannot read. */
+static bool has_unread(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 static void peer_closed(http *h, peer *p)
 {
     h->room_made |= http_at_limit(h);
     h->connections--;
     if (!p)
         return;
-    if (p->linger) {
+    if (p->linger || has_unread(p->fd)) {
         int copy = dup(p->fd);
         if (copy >= 0) {
             shutdown(copy, SHUT_WR);

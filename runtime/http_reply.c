@@ -103,8 +103,11 @@ static bool add_head(struct MHD_Response *response, const buf *head)
     return true;
 }
 
+/* An id that the app has set itself goes before. */
 static bool add_id(struct MHD_Response *response, HttpTask *t)
 {
+    if (MHD_get_response_header(response, "X-Request-Id"))
+        return true;
     str id = task_id(t);
     char text[65];
     memcpy(text, id.p, id.n);

@@ -99,6 +99,9 @@ static void on_sent(void *owner, HttpTask *t)
     worker *w = owner;
     if (!t->ready_ns)
         w->busy++; /* answered early: it never went through on_ready */
+    /* The server's own reply: no handler has moved the clock since its request came. */
+    if (!t->started_ns)
+        exec_tick(&w->exec);
     w->active_ns = w->exec.now_ns;
     w->exec.runner->sent(w->exec.runner->user, w->index, t, w->exec.now_ns);
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/canned.h"
 #include "runtime/clock.h"
 #include "runtime/lane.h"
 #include "runtime/listen.h"
@@ -30,7 +31,8 @@ typedef struct fake_vm {
 static struct {
     lane light, heavy;
     atomic_uint entered, left, dismissed, started, resumed, cancelled, sent, misplaced;
-    atomic_bool no_vm; /* enter fails */
+    atomic_uint timeless; /* sent in the moment they were received */
+    atomic_bool no_vm;    /* enter fails */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool open;        /* [lock] lets the handlers of /gate end */
@@ -78,6 +80,11 @@ static bool path_has(const HttpTask *t, const char *word)
 static void on_route(void *user, HttpTask *t)
 {
     (void)user;
+    if (path_has(t, "nowhere")) {
+        canned_error(t, 404, "Not Found");
+        task_move(t, TASK_DONE);
+        return;
+    }
     t->lane = path_has(t, "heavy") ? &fake.heavy : &fake.light;
 }
 
@@ -153,8 +160,8 @@ static void on_sent(void *user, unsigned thread, HttpTask *t, uint64_t now_ns)
 {
     (void)user;
     (void)thread;
-    (void)t;
-    (void)now_ns;
+    if (now_ns <= t->received_ns)
+        atomic_fetch_add(&fake.timeless, 1);
     atomic_fetch_add(&fake.sent, 1);
 }
 
@@ -328,6 +335,25 @@ START_TEST(light_task_is_answered)
     end(POOL_DRAINING);
     ck_assert_uint_eq(atomic_load(&fake.started), 3);
     ck_assert_uint_eq(atomic_load(&fake.sent), 3);
+}
+END_TEST
+
+START_TEST(every_reply_takes_its_time_the_servers_own_too)
+{
+    start(usual);
+    int fd = client();
+    ask(fd, "/");
+    expect(fd, 200, "done");
+    ask(fd, "/heavy");
+    expect(fd, 200, "done");
+    ask(fd, "/nowhere");
+    expect(fd, 404, "Not Found");
+    ck_assert_int_eq(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+    expect(fd, 400, "Host is missing");
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.sent), 4);
+    ck_assert_uint_eq(atomic_load(&fake.timeless), 0);
 }
 END_TEST
 
@@ -1006,6 +1032,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, light_task_is_answered);
+    tcase_add_test(t, every_reply_takes_its_time_the_servers_own_too);
     tcase_add_test(t, heavy_task_is_answered);
     tcase_add_test(t, busy_heavy_worker_does_not_hold_up_a_light_task);
     tcase_add_test(t, heavy_tasks_are_spread_over_idle_heavy_workers);

@@ -495,9 +495,12 @@ void ctx_install(lua_State *L)
         lua_pushstring(L, ctx_field_names[field]);
         v->field_refs[field] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    lua_createtable(L, 0, 1);
+    /* All requests share it: hidden, like a context's. */
+    lua_createtable(L, 0, 2);
     lua_pushcfunction(L, on_headers_miss);
     lua_setfield(L, -2, "__index");
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&marker);
+    lua_setfield(L, -2, "__metatable");
     v->lower_mt_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     v->strategy->install(L);
 }

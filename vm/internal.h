@@ -4,6 +4,7 @@
 
 #include <lua.h>
 
+#include "queue/buf.h"
 #include "vm/ctx.h"
 #include "vm/heap.h"
 #include "vm/vm.h"
@@ -39,6 +40,10 @@ struct vm {
     unsigned taken;
     uint64_t requests; /* begun */
 
+    buf warning; /* its pieces so far */
+    bool warning_begun;
+    bool warnings_off; /* warn("@off") */
+
     const ctx_strategy *strategy;
     int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
     int field_refs[CTX_FIELD_COUNT]; /* the names of their fields */
@@ -72,6 +77,13 @@ extern const char vm_park_mark;
 
 /* Log a text for the request that runs. */
 void vm_log(vm *v, int level, const char *text, size_t n);
+
+/* Tell the host of a file that the app is made of. */
+static inline void vm_tell_file(const vm *v, const char *path)
+{
+    if (v->config.file)
+        v->config.file(v->config.file_user, path);
+}
 
 /* Set the globals that the app sees beside `api`, replace those that would break the process. Stack: [-0, +0,
  * m] */

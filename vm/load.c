@@ -8,6 +8,8 @@
 #include "vm/load.h"
 #include "vm/reply.h"
 
+enum { STEP_ERROR_BYTES = 1024 };
+
 /* --- the program's own chunks --- */
 
 static const vm_source *source_named(const vm *v, const char *name)
@@ -133,6 +135,7 @@ static int run_app(lua_State *L)
     load_begin(L);
     load_parts(L);
     load_tree(L);
+    vm_tell_file(v, v->path);
     if (luaL_loadfilex(L, v->path, "t") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 0);
@@ -356,78 +359,81 @@ void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char
     vm_call(v, 1, 0, error, sizeof(error));
 }
 
-/* --- files --- */
-
-typedef struct files_call {
-    void (*each)(void *user, const char *path);
-    void *user;
-} files_call;
-
-static int list_files(lua_State *L)
-{
-    files_call *call = lua_touserdata(L, 1);
-    call->each(call->user, vm_of(L)->path);
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "searchpath");
-    lua_getfield(L, -2, "path");
-    lua_getfield(L, -3, "loaded");
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -4);
-        lua_pushvalue(L, -2);
-        lua_pushvalue(L, -5);
-        lua_call(L, 2, 1);
-        if (lua_type(L, -1) == LUA_TSTRING)
-            call->each(call->user, lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-void vm_files(vm *v, void (*each)(void *user, const char *path), void *user)
-{
-    char error[256];
-    files_call call = {each, user};
-    lua_pushcfunction(v->L, list_files);
-    lua_pushlightuserdata(v->L, &call);
-    vm_call(v, 1, 0, error, sizeof(error));
-}
-
 /* --- on_start, on_stop --- */
 
-/* Arguments, as light userdata, which cost no memory: the list's name, and "vm" or "process". */
-static int run_list(lua_State *L)
+/* Arguments, as light userdata, which cost no memory: the list's name. */
+static int count_steps(lua_State *L)
 {
-    const char *which = lua_touserdata(L, 2);
     push_definition(L, vm_of(L), lua_touserdata(L, 1));
-    size_t n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
-    for (size_t i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i);
-        lua_getfield(L, -1, "each");
-        if (strcmp(luaL_optstring(L, -1, "process"), which) == 0) {
-            lua_getfield(L, -2, "fn");
-            lua_call(L, 0, 0);
-        }
-        lua_pop(L, 2);
+    lua_pushinteger(L, lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0);
+    return 1;
+}
+
+/* Arguments: the list's name, "vm" or "process", and which of the list: it is run if it is for that. */
+static int run_step(lua_State *L)
+{
+    push_definition(L, vm_of(L), lua_touserdata(L, 1));
+    lua_rawgeti(L, -1, lua_tointeger(L, 3));
+    lua_getfield(L, -1, "each");
+    if (strcmp(luaL_optstring(L, -1, "process"), lua_touserdata(L, 2)) == 0) {
+        lua_getfield(L, -2, "fn");
+        lua_call(L, 0, 0);
     }
     return 0;
 }
 
-static int run_hooks(vm *v, const char *list, bool each_vm, char *error, size_t size)
+/* Returns: how many functions a list has, or -errno with `error` filled. */
+static lua_Integer begin_steps(vm *v, const char *list, char *error, size_t size)
 {
-    lua_pushcfunction(v->L, run_list);
+    lua_pushcfunction(v->L, count_steps);
+    lua_pushlightuserdata(v->L, (void *)(uintptr_t)list);
+    int err = vm_call(v, 1, 1, error, size);
+    if (err)
+        return err;
+    lua_Integer n = lua_tointeger(v->L, -1);
+    lua_pop(v->L, 1);
+    return n;
+}
+
+static int call_step(vm *v, const char *list, bool each_vm, lua_Integer i, char *error, size_t size)
+{
+    lua_pushcfunction(v->L, run_step);
     lua_pushlightuserdata(v->L, (void *)(uintptr_t)list);
     lua_pushlightuserdata(v->L, (void *)(uintptr_t)(each_vm ? "vm" : "process"));
-    return vm_call(v, 2, 0, error, size);
+    lua_pushinteger(v->L, i);
+    return vm_call(v, 3, 0, error, size);
 }
 
 int vm_on_start(vm *v, bool each_vm, char *error, size_t size)
 {
-    return run_hooks(v, "on_start", each_vm, error, size);
+    lua_Integer n = begin_steps(v, "on_start", error, size);
+    int err = n < 0 ? (int)n : 0;
+    for (lua_Integer i = 1; i <= n && err == 0; i++)
+        err = call_step(v, "on_start", each_vm, i, error, size);
+    return err;
 }
 
+static void log_failed_stop(vm *v, const char *why)
+{
+    char text[STEP_ERROR_BYTES + 64];
+    int n = snprintf(text, sizeof(text), "an on_stop function failed: %s", why);
+    v->config.log(v->config.log_user, 0, (str){0}, (str){text, (size_t)n});
+}
+
+/* What one leaves undone is no reason to leave the others undone too. */
 int vm_on_stop(vm *v, bool each_vm, char *error, size_t size)
 {
-    return run_hooks(v, "on_stop", each_vm, error, size);
+    lua_Integer n = begin_steps(v, "on_stop", error, size);
+    int first = n < 0 ? (int)n : 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+        char why[STEP_ERROR_BYTES];
+        int err = call_step(v, "on_stop", each_vm, i, why, sizeof(why));
+        if (!err)
+            continue;
+        log_failed_stop(v, why);
+        if (!first)
+            snprintf(error, size, "%s", why);
+        first = first ? first : err;
+    }
+    return first;
 }

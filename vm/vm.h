@@ -37,13 +37,17 @@ typedef struct vm_config {
     size_t module_count;
     void *log_user;
     void (*log)(void *user, int level, str request_id, str text); /* level: 0 error, 1 warn, 2 info */
+    void *file_user;
+    /* If given: told of each Lua file before it is run, and of where a module is wanted that is not found. On
+     * the thread that runs the VM, at any time. */
+    void (*file)(void *user, const char *path);
 } vm_config;
 
 /* Make a VM without an app. `config` and what it points to must outlive it.
  * Returns: 0, or -errno with `error` filled. */
 int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size);
 
-/* Close it, with whatever runs in it. NULL is fine. */
+/* Close it. What waits in it is given up as by vm_cancel: the requests must be there still. NULL is fine. */
 void vm_close(vm *v);
 
 /* Run the app's file, once. Returns: 0, or -EINVAL with `error` naming file and line. */
@@ -86,12 +90,12 @@ const char *vm_signature(const vm *v);
 void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char *value, const char *where),
                     void *user);
 
-/* Call back for every file the app was loaded from: its own, and those it required. */
-void vm_files(vm *v, void (*each)(void *user, const char *path), void *user);
-
-/* Run the api.on_start functions that are for each VM, or those that are for the process. The same for
- * on_stop. Returns: 0, or -EINVAL with `error` filled by the first that failed. */
+/* Run the api.on_start functions that are for each VM, or those that are for the process, up to the first
+ * that fails. Returns: 0, or -EINVAL with `error` filled by that one. */
 int vm_on_start(vm *v, bool each_vm, char *error, size_t size);
+
+/* Run all the api.on_stop functions likewise; each failure is logged. Returns: 0, or -EINVAL with `error`
+ * filled by the first that failed. */
 int vm_on_stop(vm *v, bool each_vm, char *error, size_t size);
 
 /* --- requests --- */

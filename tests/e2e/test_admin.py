@@ -198,6 +198,14 @@ def test_start_readiness_and_each_workers_memory_are_shown(serve):
         sample(samples, "poolsrv_worker_vm_bytes", worker=worker) for worker in "01"), "heavy threads have VMs too"
 
 
+def test_what_the_server_answers_itself_takes_its_time_too(serve):
+    server = serve(APP, *ADMIN)
+    for _ in range(3):
+        assert server.get("/nowhere").status == 404
+    server.until(lambda: counted(server, route="none", method="GET", status="404") == 3)
+    assert sample(metrics(server), "poolsrv_http_request_duration_seconds_sum", route="none", method="none") > 0
+
+
 def test_context_fields_that_handlers_read_are_counted(serve):
     server = serve(APP, *ADMIN)
     for _ in range(4):

@@ -157,6 +157,19 @@ def test_a_head_larger_than_its_room_is_refused(server):
     assert server.get("/").status == 200
 
 
+@pytest.mark.parametrize("request_bytes, status", [
+    (get(b"X-Big: " + b"x" * 4000000), 431),
+    (get(target=b"/" + b"x" * 4000000), 414),
+    (b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n" + b"x" * 4000000, 413),
+    (b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + b"x" * 4000000, 400),
+], ids=["head", "target", "length", "chunk"])
+def test_what_the_daemon_refuses_reaches_a_client_that_sends_all_first(server, request_bytes, status):
+    with server.client() as client:
+        client.send(request_bytes)
+        assert client.socket.recv(12) == f"HTTP/1.1 {status}".encode()
+    assert server.get("/").status == 200
+
+
 def test_what_looks_odd_but_is_fine_is_served(server):
     with server.client() as client:
         for request in (get(b"X-Empty:"), get(b"X-Spaces:  a b  "), get(b"x!#$%&'*+-.^_`|~09: token"),

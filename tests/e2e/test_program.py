@@ -246,6 +246,11 @@ def test_switches_take_on_off_and_no(serve):
         assert ("ACCESS" in server.log.text) == logged, (flags, env)
 
 
+def test_dev_of_api_config_holds(serve):
+    server = serve("api.config { dev = true } function api.get() error('broken') end")
+    assert "app.lua:1: broken" in server.get("/").json()["traceback"]
+
+
 def test_host_and_lane_of_api_config_hold(serve):
     server = serve("api.config { host = '127.0.0.1', lane = 'light', threads = 3 }" + APP)
     server.out.wait("lane: light")
