@@ -135,6 +135,7 @@ static const answer_case refusals[] = {
     {"'x', 200.5", "a status is a whole number"},
     {"'x', 'OK'", "a status is a whole number from 200 to 599, not OK"},
     {"'x', {}", "a status is a whole number"},
+    {"'x', '404'", "a status is a whole number from 200 to 599, not 404"},
     {"nil, -1", "a status is a whole number"},
     {"api.text('x'), 1000", "a status is a whole number"},
     {"api.json()", "value expected"},
@@ -159,6 +160,9 @@ static const answer_case refusals[] = {
     {"api.text('x') .. 'y'", "concatenate"},
     {"setmetatable(api.text('x'), {})", "table expected"},
     {"api.jsn {}", "did you mean \"json\"?"},
+    {"debug.setuservalue(api.text('x'), {}, 1)", "this reply holds a table where a text belongs"},
+    {"debug.setuservalue(api.text('x'), { 'a', true }, 2)",
+     "this reply holds a boolean where a text belongs"},
 };
 
 enum { REFUSALS = sizeof(refusals) / sizeof(refusals[0]) };
