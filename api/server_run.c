@@ -204,6 +204,15 @@ static int drain(ps_server *srv)
     return srv->lost || atomic_load(&srv->pool->cut_off) ? PS_EGRACE : 0;
 }
 
+static int tell_cut(ps_server *srv, int cut, ps_error *err)
+{
+    const char *rest = srv->lost ? "; a handler is still running" : "";
+    if (grace_of(srv) == 0)
+        return error_set(err, cut, "the stop was forced before all requests ended%s", rest);
+    return error_set(err, cut, "the grace period of %llu ms ended before all requests did%s",
+                     (unsigned long long)grace_of(srv), rest);
+}
+
 static int stop_app(ps_server *srv, char *error)
 {
     seat *s = vms_take(&srv->vms, error, ERROR_BYTES);
@@ -230,9 +239,7 @@ int ps_server_run(ps_server *srv, ps_error *err)
     if (srv->pool && atomic_load(&srv->state) == SERVER_RUNNING) {
         int cut = drain(srv);
         if (cut)
-            result =
-                error_set(err, cut, "the grace period of %llu ms ended before all requests did%s",
-                          (unsigned long long)grace_of(srv), srv->lost ? "; a handler is still running" : "");
+            result = tell_cut(srv, cut, err);
     }
     atomic_store(&srv->state, SERVER_STOPPED);
     admin_stop(srv->admin);

@@ -472,6 +472,7 @@ def test_a_second_signal_cuts_the_grace_short(serve):
         server.send_signal(signal.SIGTERM)
         server.until(lambda: server.admin("/readyz").status == 503)
         assert server.stop() == 4
+    assert re.search(r"^poolsrv: the stop was forced before all requests ended$", server.log.text, re.M)
 
 
 def test_a_server_that_stops_at_once_ends_with_0(serve):
