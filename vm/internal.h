@@ -5,12 +5,15 @@
 #include <lua.h>
 
 #include "vm/ctx.h"
+#include "vm/names.h"
 #include "vm/vm.h"
 
-/* What the sampling audit knows of a route; see vm/audit.h. */
+/* What contexts know of a route; see vm/audit.h. */
 typedef struct audit_route {
-    unsigned requests;
-    bool keeps; /* its handler was seen to keep its context */
+    unsigned quiet;  /* so many requests are to come before the next that needs thought */
+    unsigned audits; /* begun */
+    bool keeps;      /* its handler was seen to keep its context */
+    uint8_t fields;  /* so many has its last request read; see vm/ctx_lazy.h */
 } audit_route;
 
 struct vm_run {
@@ -41,7 +44,8 @@ struct vm {
     const ctx_strategy *strategy;
     int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
     int field_refs[CTX_FIELD_COUNT]; /* the names of their fields */
-    int lower_mt_ref;                /* metatable of ctx:headers() */
+    names *names;
+    int lower_mt_ref; /* metatable of ctx:headers() */
     int reply_mt_ref;
     const void *reply_mt;
     int compose_ref;
