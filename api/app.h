@@ -25,6 +25,10 @@ typedef struct app {
 /* Build the routes that a VM's app has defined. Returns: 0, or -errno with `error` filled. */
 int app_new(vm *first, unsigned workers, lane_policy policy, app **ret_app, char *error, size_t size);
 
+/* Call back for each route that app_new would refuse, with why. Returns: 0, or -ENOMEM with `error` filled.
+ */
+int app_check(vm *first, void (*each)(void *user, const char *problem), void *user, char *error, size_t size);
+
 /* Free it and all older ones. NULL is fine. */
 void app_free_all(app *a);
 

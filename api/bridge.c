@@ -26,6 +26,12 @@ static void on_leave(void *user, void *held)
     vms_give(b->vms, held);
 }
 
+static void on_dismiss(void *user, void *held)
+{
+    bridge *b = user;
+    vms_dismiss(b->vms, held);
+}
+
 static void *on_refresh(void *user, void *held)
 {
     bridge *b = user;
@@ -37,6 +43,12 @@ static void on_idle(void *held)
     seat *s = held;
     vm_idle(s->vm);
     vms_weigh(s);
+}
+
+static size_t on_bytes(void *held)
+{
+    seat *s = held;
+    return s->bytes;
 }
 
 /* --- routing --- */
@@ -54,8 +66,8 @@ static void refuse(HttpTask *t, int status, const char *message)
 
 static void answer_allow(HttpTask *t, unsigned allowed)
 {
-    char text[ROUTE_ALLOW_BYTES];
-    route_allow_text(allowed, text, sizeof(text));
+    char text[METHOD_ALLOW_BYTES];
+    method_allow_text(allowed, text, sizeof(text));
     if (t->method_id == METHOD_OPTIONS)
         canned_empty(t, 204);
     else
@@ -226,12 +238,14 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .user = b,
         .enter = on_enter,
         .leave = on_leave,
+        .dismiss = on_dismiss,
         .refresh = on_refresh,
         .route = on_route,
         .start = on_start,
         .resume = on_resume,
         .cancel = on_cancel,
         .idle = on_idle,
+        .bytes = on_bytes,
         .sent = on_sent,
         .trouble = on_trouble,
     };

@@ -7,31 +7,23 @@
 
 #include <stddef.h>
 
-extern const char lua_coroutines[];
-extern const size_t lua_coroutines_size;
+#define LUA_SOURCES(X)                                                                                       \
+    X(check)                                                                                                 \
+    X(coroutines)                                                                                            \
+    X(definition)                                                                                            \
+    X(freeze)                                                                                                \
+    X(hooks)                                                                                                 \
+    X(path)                                                                                                  \
+    X(places)                                                                                                \
+    X(suggest)                                                                                               \
+    X(tree)                                                                                                  \
+    X(unknown)                                                                                               \
+    X(where)
 
-extern const char lua_definition[];
-extern const size_t lua_definition_size;
-
-extern const char lua_freeze[];
-extern const size_t lua_freeze_size;
-
-extern const char lua_hooks[];
-extern const size_t lua_hooks_size;
-
-extern const char lua_path[];
-extern const size_t lua_path_size;
-
-extern const char lua_places[];
-extern const size_t lua_places_size;
-
-extern const char lua_suggest[];
-extern const size_t lua_suggest_size;
-
-extern const char lua_tree[];
-extern const size_t lua_tree_size;
-
-extern const char lua_where[];
-extern const size_t lua_where_size;
+#define X(name)                                                                                              \
+    extern const char lua_##name[];                                                                          \
+    extern const size_t lua_##name##_size;
+LUA_SOURCES(X)
+#undef X
 
 #endif

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/program/profile.h"
+#include "api/program/top.h"
+
 enum { EXIT_STOPPED = 0, EXIT_APP = 1, EXIT_USAGE = 2, EXIT_LISTEN = 3, EXIT_GRACE = 4 };
 
 enum command { SERVE, ROUTES, CHECK, HELP, VERSION };
@@ -58,6 +61,10 @@ static int print_help(void)
     puts("usage: poolsrv [options] app.lua         serve the app\n"
          "       poolsrv routes [options] app.lua  print its routes and where they are defined\n"
          "       poolsrv check [options] app.lua   load it and print every problem found\n"
+         "       poolsrv profile HOST:PORT         ask a running server's --admin address what its handlers "
+         "read of\n"
+         "                                         the context, and which --context suits that\n"
+         "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help says more\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -267,21 +274,71 @@ static int serve(ps_server *srv, ps_error *err)
     return code;
 }
 
-static int run_command(ps_server *srv, arguments *args, ps_error *err)
+/* --- problems of the app --- */
+
+static void print_problem(const char *problem, int i, int n, void *user)
 {
+    (void)i;
+    (void)n;
+    (void)user;
+    fprintf(stderr, "%s\n", problem);
+}
+
+/* The first one has been told, as it happened; the list makes sense only of several. */
+static void print_several(const char *problem, int i, int n, void *user)
+{
+    const char *app = user;
+    if (n > 1 && i == 0)
+        fprintf(stderr, "%s: all %d problems:\n", app, n);
+    if (n > 1)
+        fprintf(stderr, "%s\n", problem);
+}
+
+static bool is_of_app(int code)
+{
+    return code == PS_EAPP || code == PS_EINVAL;
+}
+
+/* The app cannot be loaded, *err says why. Returns: the exit code. */
+static int report_app(ps_server *srv, const arguments *args, ps_error *err)
+{
+    int status = report(err);
+    if (is_of_app(err->code))
+        ps_server_check_file(srv, args->app, print_several, (void *)(uintptr_t)args->app, NULL);
+    return status;
+}
+
+/* Returns: the exit code. */
+static int check(ps_server *srv, const arguments *args, ps_error *err)
+{
+    int n = ps_server_check_file(srv, args->app, print_problem, NULL, err);
+    if (n < 0)
+        return report(err);
+    if (n == 0 && ps_server_load_file(srv, args->app, err) < 0) {
+        report(err); /* it has changed meanwhile */
+        n = 1;
+    }
+    if (n == 0)
+        printf("%s: OK, routes: %zu\n", args->app, count_routes(srv));
+    else
+        printf("%s: %d problem%s\n", args->app, n, n == 1 ? "" : "s");
+    return n == 0 ? EXIT_STOPPED : EXIT_APP;
+}
+
+/* Returns: the exit code. */
+static int run_command(ps_server *srv, const arguments *args, ps_error *err)
+{
+    if (args->command == CHECK)
+        return check(srv, args, err);
     int code = ps_server_load_file(srv, args->app, err);
     if (code < 0)
-        return code;
-    switch (args->command) {
-    case ROUTES:
+        return report_app(srv, args, err);
+    if (args->command == ROUTES) {
         print_routes(srv);
-        return 0;
-    case CHECK:
-        printf("%s: no problems, routes: %zu\n", args->app, count_routes(srv));
-        return 0;
-    default:
-        return serve(srv, err);
+        return EXIT_STOPPED;
     }
+    code = serve(srv, err);
+    return code < 0 ? report(err) : EXIT_STOPPED;
 }
 
 static int usage_error(const ps_error *err)
@@ -290,8 +347,50 @@ static int usage_error(const ps_error *err)
     return EXIT_USAGE;
 }
 
+/* The subcommands that look at a running server and load no app. `words` is what follows the name, closed by
+ * NULL; they return 0 or a PS_E... code. Those with options of their own have a help of their own. */
+static const struct live {
+    const char *name;
+    int (*run)(char **words, ps_error *err);
+    const char *help;
+} live_commands[] = {
+    {"profile", profile_run, NULL},
+    {"top", top_run, top_help},
+};
+
+static const struct live *find_live(const char *word)
+{
+    for (size_t i = 0; i < sizeof live_commands / sizeof *live_commands; i++) {
+        if (strcmp(live_commands[i].name, word) == 0)
+            return &live_commands[i];
+    }
+    return NULL;
+}
+
+static bool ask_for_help(char **words)
+{
+    while (*words && strcmp(*words, "--help") != 0 && strcmp(*words, "-h") != 0)
+        words++;
+    return *words != NULL;
+}
+
+static int run_live(const struct live *command, char **words)
+{
+    ps_error err = {0};
+    if (ask_for_help(words))
+        return command->help ? puts(command->help), EXIT_STOPPED : print_help();
+    int code = command->run(words, &err);
+    if (code == PS_EINVAL)
+        return usage_error(&err);
+    return code < 0 ? report(&err) : EXIT_STOPPED;
+}
+
 int main(int argc, char **argv)
 {
+    const struct live *command = argc > 1 ? find_live(argv[1]) : NULL;
+    if (command)
+        return run_live(command, argv + 2);
+
     ps_error err = {0};
     arguments args = {.command = SERVE};
     ps_server *srv = NULL;
@@ -306,9 +405,7 @@ int main(int argc, char **argv)
     int code = ps_server_new(&args.opt, &srv, &err);
     if (code == PS_EINVAL)
         return usage_error(&err);
-    if (code == 0)
-        code = run_command(srv, &args, &err);
-    int status = code < 0 ? report(&err) : EXIT_STOPPED;
+    int status = code < 0 ? report(&err) : run_command(srv, &args, &err);
     ps_server_free(srv);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -16,8 +17,10 @@
     X(unix_path, 1, 107)                                                                                     \
     X(threads, 0, 1024)                                                                                      \
     X(heavy_threads, 0, 1024)                                                                                \
+    X(max_heavy, 0, 1024)                                                                                    \
     X(max_connections, 1, 1000000)                                                                           \
     X(max_queue, 1, 1000000)                                                                                 \
+    X(max_wait, 0, 86400)                                                                                    \
     X(max_body, 0, UINT64_C(1) << 40)                                                                        \
     X(header_room, 4096, 16 << 20)                                                                           \
     X(idle_timeout, 0, 86400)                                                                                \
@@ -163,6 +166,27 @@ static bool is_choice(const char *choices, const char *word)
     return false;
 }
 
+/* "127.0.0.1:9000", "[::1]:9000", ":9000". */
+static bool is_host_port(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : -1;
+    return colon && end != colon + 1 && *end == '\0' && port >= 0 && port <= 65535;
+}
+
+/* A text's argument says what it has to look like. */
+static bool wants_host_port(const ps_option_info *info)
+{
+    return strcmp(info->argument, "HOST:PORT") == 0;
+}
+
+static bool is_good_text(const ps_option_info *info, const char *text, limit l)
+{
+    return strlen(text) >= l.least && strlen(text) <= l.most &&
+           (!wants_host_port(info) || is_host_port(text));
+}
+
 bool option_value_good(const ps_option_info *info, option_value value)
 {
     limit l = limit_of(info);
@@ -176,7 +200,7 @@ bool option_value_good(const ps_option_info *info, option_value value)
     case PS_BOOL:
         return value.number == 0 || value.number == 1;
     case PS_TEXT:
-        return !value.text || (strlen(value.text) >= l.least && strlen(value.text) <= l.most);
+        return !value.text || is_good_text(info, value.text, l);
     case PS_CHOICE:
         return value.text && is_choice(info->argument, value.text);
     }
@@ -239,6 +263,10 @@ void option_value_expected(const ps_option_info *info, char out[OPTION_VALUE_BYT
         snprintf(out, OPTION_VALUE_BYTES, "on or off");
         break;
     case PS_TEXT:
+        if (wants_host_port(info)) {
+            snprintf(out, OPTION_VALUE_BYTES, "HOST:PORT, such as 127.0.0.1:9000");
+            break;
+        }
         snprintf(out, OPTION_VALUE_BYTES, "%s of %" PRIu64 " to %" PRIu64 " bytes", info->argument, l.least,
                  l.most);
         break;

@@ -217,15 +217,6 @@ int ps_options_from_environment(ps_options *opt, ps_error *err)
 
 /* --- a server's own --- */
 
-/* Ends in a colon and a port: "127.0.0.1:9000", "[::1]:9000", ":9000". */
-static bool is_address(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    char *end = NULL;
-    long port = colon ? strtol(colon + 1, &end, 10) : -1;
-    return colon && end != colon + 1 && *end == '\0' && port >= 0 && port <= 65535;
-}
-
 int options_check(const ps_options *opt, ps_error *err)
 {
     if (opt->size != sizeof *opt)
@@ -239,9 +230,9 @@ int options_check(const ps_options *opt, ps_error *err)
             return not_good(i, what, err);
         }
     }
-    if (opt->admin && !is_address(opt->admin))
-        return error_set(err, PS_EINVAL, "admin = %s: expected HOST:PORT, such as 127.0.0.1:9000",
-                         opt->admin);
+    if (opt->max_heavy && opt->heavy_threads > opt->max_heavy)
+        return error_set(err, PS_EINVAL, "max_heavy = %d: expected at least heavy_threads, which is %d",
+                         opt->max_heavy, opt->heavy_threads);
     return 0;
 }
 
@@ -300,8 +291,8 @@ int options_config(ps_options *own, const char *field, const char *value, ps_err
         return unknown_field(field, err);
     char what[OPTION_VALUE_BYTES];
     option_value parsed;
-    snprintf(what, sizeof what, "%s = %s", field, value);
-    int code = read_value(i, value, what, &parsed, err);
+    snprintf(what, sizeof what, value ? "%s = %s" : "%s", field, value);
+    int code = value ? read_value(i, value, what, &parsed, err) : not_good(i, what, err);
     if (code != 0 || is_given(own, i))
         return code;
     if (!is_text(i)) {

@@ -22,7 +22,8 @@ int options_copy(const ps_options *opt, ps_options *ret_own, ps_error *err);
 /* Free the texts of a copy. All-zero options are fine. */
 void options_fini(ps_options *own);
 
-/* Change a copy as api.config{ field = value } asks; an option that was given stays as it is.
+/* Change a copy as api.config{ field = value } asks; an option that was given stays as it is. `value` NULL is
+ * one that has no text, a table say.
  * Returns: 0; PS_EINVAL for an unknown field or a bad value, with what would be good; PS_ENOMEM. Where it
  * stands in the app is for the caller to say. */
 int options_config(ps_options *own, const char *field, const char *value, ps_error *err);

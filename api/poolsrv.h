@@ -72,19 +72,23 @@ PS_API const char *ps_strerror(int code);
     X(INT, threads, "threads", 0, "N", "worker threads with sockets; 0: as many as cores")                   \
     X(INT, heavy_threads, "heavy-threads", 0, "N",                                                           \
       "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
+    X(INT, max_heavy, "max-heavy", 0, "N",                                                                   \
+      "how many there may be while some wait in system calls; 0: the larger of 16 and 4 times as many")      \
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
     X(CHOICE, context, "context", "recycled", "eager|lazy|preregistered|recycled",                           \
       "how the request context is made; apps see no difference")                                             \
     X(INT, max_connections, "max-connections", 10000, "N", "open connections, shared evenly by the workers") \
     X(INT, max_queue, "max-queue", 1024, "N", "requests that may wait for heavy threads; beyond it 503")     \
+    X(SECONDS, max_wait, "max-wait", 10, "SECONDS",                                                          \
+      "how long requests may wait for heavy threads; 503 at once if it is going to be longer; 0: any time")  \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
     X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")                \
     X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS", "close a connection that is idle as long")       \
     X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
       "answer 503 when a handler has waited as long; 0: never")                                              \
     X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
-    X(TEXT, admin, "admin", NULL, "ADDRESS", "serve /healthz, /readyz and /metrics on HOST:PORT")            \
+    X(TEXT, admin, "admin", NULL, "HOST:PORT", "serve /healthz, /readyz and /metrics on this address")       \
     X(BOOL, access_log, "access-log", 0, NULL, "log every request (on with --dev)")                          \
     X(CHOICE, log_level, "log-level", "info", "error|warn|info|debug",                                       \
       "the least important messages to log")                                                                 \
@@ -144,6 +148,15 @@ PS_API int ps_server_register(ps_server *srv, const char *name, int (*open)(stru
 /* Load the app in a first VM and build its routes; api.config{} takes effect. Once.
  * Returns: 0, PS_EAPP with file, line and cause, PS_ESTATE, PS_EINVAL for a bad value in api.config{}. */
 PS_API int ps_server_load_file(ps_server *srv, const char *path, ps_error *err);
+
+/* Find every problem of an app, where ps_server_load_file ends at the first: the app is loaded in a VM of its
+ * own, in which it goes on behind what is wrong, and which is closed again. Calls back for each problem, the
+ * i-th of n from 0 on, in the order of file and line: one line, "app.lua:12: what", good during the call
+ * only. Before ps_server_run, also when loading has failed. Returns: the number of problems, 0 if it can be
+ * loaded; PS_EINVAL, PS_ESTATE, PS_ENOMEM. */
+PS_API int ps_server_check_file(ps_server *srv, const char *path,
+                                void (*each)(const char *problem, int i, int n, void *user), void *user,
+                                ps_error *err);
 
 /* Bind, once, before ps_server_run. `host` NULL: what the options say, Unix socket and
  * inherited sockets (LISTEN_FDS) included; else an address and a port (0: any). Connections are taken from

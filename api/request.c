@@ -1,8 +1,8 @@
 /* ps_request: an HTTP request without a socket, answered on the heavy threads. See poolsrv.h. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "api/server.h"
+#include "runtime/clock.h"
 
 typedef struct call {
     HttpTask task; /* first: on_done gets its address */
@@ -114,13 +114,6 @@ static const char *fault_of(const ps_req *req)
     return NULL;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* *ret_done: a task that needed no handler, for on_done. */
 static int request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_reply *reply, void *user),
                    void *user, HttpTask **ret_done, ps_error *err)
@@ -147,7 +140,7 @@ static int request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_
         return error_set(err, PS_ENOMEM, "out of memory");
     }
     t->heavy = true;
-    t->received_ns = t->ready_ns = now_ns();
+    t->received_ns = t->ready_ns = clock_now_ns();
     srv->runner.route(srv->runner.user, t);
     if (t->state == TASK_DONE) {
         *ret_done = t;

@@ -8,6 +8,7 @@
 
 #include "api/bridge.h"
 #include "api/error.h"
+#include "api/paths.h"
 #include "api/poolsrv.h"
 #include "api/vms.h"
 #include "runtime/admin.h"
@@ -30,6 +31,7 @@ struct ps_server {
     bridge bridge;
     runner runner;
     logger *log;
+    paths *paths; /* what the app is made of, with --dev */
 
     listen_set listening;
     listen_set admin_listening;
@@ -44,12 +46,19 @@ struct ps_server {
     atomic_int grace_ms;  /* [any] of the last one */
     atomic_uint callers;  /* [any] threads inside ps_request */
     atomic_bool draining; /* [any] for /readyz */
+    double started_s;     /* when it began to run, since 1970; const from then on */
     char **route_names;   /* for ps_server_route */
     size_t route_name_count;
 };
 
 /* The lane policy of the options. */
 lane_policy server_lane_policy(const ps_server *srv);
+
+/* Whether it takes requests: it runs, and does not drain. Threads: any. */
+bool server_is_ready(ps_server *srv);
+
+/* How a VM of this server is made. Good as long as the server's modules stay. */
+vm_config server_vm_config(ps_server *srv);
 
 /* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
 int report_metrics(ps_server *srv, buf *out);

@@ -24,8 +24,7 @@ void vms_discard(seat *s)
     while (s) {
         seat *next = s->next;
         char error[ERROR_BYTES];
-        if (vm_on_stop(s->vm, true, error, sizeof(error)) != 0)
-            s->all->trouble(s->all->user, error);
+        (void)vm_on_stop(s->vm, true, error, sizeof(error)); /* it logs what fails, and nobody waits for it */
         atomic_fetch_sub_explicit(&s->all->bytes, s->bytes, memory_order_relaxed);
         vm_close(s->vm);
         free(s);
@@ -130,14 +129,24 @@ static bool is_good(vms *v, const seat *s)
     return !vm_soiled(s->vm) && s->app == atomic_load_explicit(&v->current, memory_order_relaxed);
 }
 
-void vms_give(vms *v, seat *s)
+static void put(vms *v, seat *s, bool keep)
 {
     pthread_mutex_lock(&v->lock);
-    seat **list = is_good(v, s) ? &v->spare : &v->closing;
+    seat **list = keep && is_good(v, s) ? &v->spare : &v->closing;
     s->next = *list;
     *list = s;
     pthread_cond_signal(&v->work);
     pthread_mutex_unlock(&v->lock);
+}
+
+void vms_give(vms *v, seat *s)
+{
+    put(v, s, true);
+}
+
+void vms_dismiss(vms *v, seat *s)
+{
+    put(v, s, false);
 }
 
 static void retire(vms *v, seat *s)

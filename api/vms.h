@@ -71,6 +71,9 @@ void vms_discard(seat *list);
 /* Put a VM back as a spare, or for closing when it is old or soiled. */
 void vms_give(vms *v, seat *s);
 
+/* Have it closed, whatever it is like: its thread ends, and will not be missed. */
+void vms_dismiss(vms *v, seat *s);
+
 /* Between two turns of the holder: the same seat, or a fresh one in its place. */
 seat *vms_refresh(vms *v, seat *s);
 

@@ -1,10 +1,12 @@
-/* watch: reload the app when one of its files changes (--dev).
+/* watch: reload the app when one of its files changes (--dev): what it was loaded from, what it required
+ * since, and what a failed attempt to load it was looking for.
  *
  * The new app is loaded, and its VMs are made, while the old one serves. If anything fails the old one goes
  * on serving and the log says what is wrong. Files are looked at by name, a few times a second, since editors
  * replace files rather than write them. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/server.h"
 
@@ -13,6 +15,7 @@ enum { WATCH_MS = 200, SETTLE_MS = 50, ERROR_BYTES = 1024 };
 typedef struct watched {
     struct watched *next;
     uv_fs_poll_t poll;
+    bool missing;
     char path[];
 } watched;
 
@@ -20,48 +23,63 @@ struct watch {
     ps_server *srv;
     uv_loop_t *loop;
     uv_timer_t settle; /* several files are often written together */
+    uv_timer_t look;   /* for paths that are new */
+    int timers;        /* that are being closed */
+    size_t known;      /* paths that are watched */
     watched *files;
 };
 
 static void reload(watch *w);
+static void on_look(uv_timer_t *look);
 
 static void on_settled(uv_timer_t *settle)
 {
-    reload(settle->data);
+    watch *w = settle->data;
+    reload(w);
+    on_look(&w->look);
 }
 
+static watched *watched_of(uv_handle_t *handle)
+{
+    return (watched *)(void *)((char *)handle - offsetof(watched, poll));
+}
+
+/* That a missing file is missing is no change. */
 static void on_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *now)
 {
     watch *w = poll->data;
-    (void)status;
+    watched *f = watched_of((uv_handle_t *)poll);
+    bool still_missing = f->missing && status < 0;
     (void)before;
     (void)now;
-    uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
+    f->missing = status < 0;
+    if (!still_missing)
+        uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
 }
 
-static bool is_watched(const watch *w, const char *path)
+static void add_file(watch *w, const char *path)
 {
-    for (const watched *f = w->files; f; f = f->next)
-        if (strcmp(f->path, path) == 0)
-            return true;
-    return false;
-}
-
-static void add_file(void *user, const char *path)
-{
-    watch *w = user;
-    if (is_watched(w, path))
-        return;
     size_t n = strlen(path) + 1;
     watched *f = malloc(sizeof(*f) + n);
     if (!f)
         return;
     memcpy(f->path, path, n);
+    f->missing = access(path, F_OK) != 0;
     uv_fs_poll_init(w->loop, &f->poll);
     f->poll.data = w;
     f->next = w->files;
     w->files = f;
     uv_fs_poll_start(&f->poll, on_change, f->path, WATCH_MS);
+}
+
+static void on_look(uv_timer_t *look)
+{
+    watch *w = look->data;
+    const char *path;
+    while ((path = paths_at(w->srv->paths, w->known))) {
+        add_file(w, path);
+        w->known++;
+    }
 }
 
 /* As many VMs as there are threads, the loaded one first. Returns: the list, or NULL with `error` filled. */
@@ -93,7 +111,6 @@ static void reload(watch *w)
     seat *seats = NULL;
     int err = vms_load(&srv->vms, &first, error, sizeof(error));
     if (err == 0) {
-        vm_files(first, add_file, w);
         err =
             app_new(first, (unsigned)srv->opt.threads, server_lane_policy(srv), &fresh, error, sizeof(error));
         if (err)
@@ -123,26 +140,23 @@ int watch_start(ps_server *srv, uv_loop_t *loop, watch **ret_watch)
     w->loop = loop;
     uv_timer_init(loop, &w->settle);
     w->settle.data = w;
-    /* What the first VM had loaded: it serves by now, so ask a new one. */
-    char error[ERROR_BYTES];
-    vm *one = NULL;
-    if (vms_load(&srv->vms, &one, error, sizeof(error)) == 0) {
-        vm_files(one, add_file, w);
-        vm_close(one);
-    }
+    uv_timer_init(loop, &w->look);
+    w->look.data = w;
+    uv_timer_start(&w->look, on_look, 0, WATCH_MS);
     *ret_watch = w;
     return 0;
 }
 
 static void on_file_closed(uv_handle_t *handle)
 {
-    watched *f = (watched *)(void *)((char *)handle - offsetof(watched, poll));
-    free(f);
+    free(watched_of(handle));
 }
 
-static void on_settle_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    watch *w = handle->data;
+    if (--w->timers == 0)
+        free(w);
 }
 
 void watch_stop(watch *w)
@@ -154,5 +168,7 @@ void watch_stop(watch *w)
         uv_close((uv_handle_t *)&f->poll, on_file_closed);
         f = next;
     }
-    uv_close((uv_handle_t *)&w->settle, on_settle_closed);
+    w->timers = 2;
+    uv_close((uv_handle_t *)&w->settle, on_timer_closed);
+    uv_close((uv_handle_t *)&w->look, on_timer_closed);
 }

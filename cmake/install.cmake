@@ -19,5 +19,7 @@ install(FILES ${CMAKE_BINARY_DIR}/poolsrv-config-version.cmake DESTINATION ${POO
 
 install(FILES ${POOLSRV_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${POOLSRV_BASH} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME poolsrv)
+install(FILES api/meta/poolsrv.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/poolsrv/meta)
+install(FILES api/meta/luacheckrc DESTINATION ${CMAKE_INSTALL_DATADIR}/poolsrv)
 install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
     FILES_MATCHING PATTERN *.lua PATTERN *.c PATTERN *.md)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What load/run and load/compare_floor share: tools, servers, CPU clocks. To be sourced by bash.
+# What the scripts here share: tools, servers, CPU clocks. To be sourced by bash; load/compare calls single functions.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 poolsrv=${POOLSRV:-$root/build/release/poolsrv}
@@ -35,12 +35,29 @@ begin() {
     trap 'exit 130' INT TERM
 }
 
+# Where poolsrv is, whether built or not.
+poolsrv_path() { echo "$poolsrv"; }
+
 build_poolsrv() {
     [ -x "$poolsrv" ] && return
     [ -z "${POOLSRV:-}" ] || die "$POOLSRV is no program"
     need cmake cmake
     say "building $poolsrv"
     (cd "$root" && cmake --preset release >&2 && cmake --build --preset release >&2) || die "the build failed"
+}
+
+# load_program NAME: prints where that program of load/ is: beside poolsrv, as CMake builds it, or else compiled now.
+load_program() {
+    local built fresh=$root/build/load/$1
+    built=$(dirname "$poolsrv")/load/load_$1
+    if [ -x "$built" ]; then
+        echo "$built"
+        return
+    fi
+    need cc gcc
+    mkdir -p "${fresh%/*}"
+    cc -std=c17 -D_GNU_SOURCE -O2 -pthread -o "$fresh" "$root/load/$1.c" -lm || die "load/$1.c does not compile"
+    echo "$fresh"
 }
 
 # start_server NAME COMMAND...: runs it until it says where it listens; sets server_pid and server_port.

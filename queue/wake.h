@@ -47,6 +47,13 @@ void wake_cancel(wake *w);
 /* Make the descriptor unreadable again. Thread: the sleeper, after it was found readable. */
 void wake_clear(wake *w);
 
+/* Does the sleeper sleep, or is about to? For a publisher who looks for one among many: a full fence must
+ * stand between its publishing and this. Thread: any. */
+static inline bool wake_is_wanted(const wake *w)
+{
+    return atomic_load_explicit(&w->sleeping, memory_order_relaxed);
+}
+
 /* End the sleep, if there is one, after publishing.
  * Thread:  any.
  * Returns: true when this call ended it. */

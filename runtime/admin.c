@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "queue/slab.h"
@@ -164,6 +165,13 @@ static const http_events events = {
 
 /* --- the thread --- */
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static int sleep_ms(admin *a)
 {
     int ms = http_timeout_ms(a->http);
@@ -180,7 +188,7 @@ static void *run(void *arg)
     struct pollfd fds[] = {{.fd = http_poll_fd(a->http), .events = POLLIN},
                            {.fd = a->stop_fd, .events = POLLIN}};
     while (!fds[1].revents) {
-        http_run(a->http);
+        http_run(a->http, now_ns());
         poll(fds, 2, sleep_ms(a));
     }
     return NULL;

@@ -1,5 +1,7 @@
 #include "runtime/canned.h"
 
+#include <stdio.h>
+
 void canned_empty(HttpTask *t, int status)
 {
     t->status = status;
@@ -23,8 +25,15 @@ int canned_header(HttpTask *t, const char *name, const char *value)
     return err ? err : buf_add(&t->head, value, strlen(value) + 1);
 }
 
+void canned_busy_for(HttpTask *t, const char *message, unsigned seconds)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%u", seconds);
+    canned_error(t, 503, message);
+    canned_header(t, "Retry-After", text);
+}
+
 void canned_busy(HttpTask *t, const char *message)
 {
-    canned_error(t, 503, message);
-    canned_header(t, "Retry-After", "1");
+    canned_busy_for(t, message, 1);
 }

@@ -12,6 +12,9 @@ void canned_error(HttpTask *t, int status, const char *message);
 /* The same for 503, with a Retry-After of a second. */
 void canned_busy(HttpTask *t, const char *message);
 
+/* The same with a Retry-After of so many. */
+void canned_busy_for(HttpTask *t, const char *message, unsigned seconds);
+
 /* Make it a reply without a body: 204 and the like. */
 void canned_empty(HttpTask *t, int status);
 

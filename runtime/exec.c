@@ -3,9 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
-#include <time.h>
 
 #include "runtime/canned.h"
+#include "runtime/clock.h"
 #include "runtime/lane.h"
 
 static HttpTask *task_of(timer *t)
@@ -15,9 +15,7 @@ static HttpTask *task_of(timer *t)
 
 void exec_tick(exec *x)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    x->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    x->now_ns = clock_now_ns();
 }
 
 /* --- the loop --- */
@@ -72,10 +70,20 @@ int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns)
     return err;
 }
 
+static void note_bytes(exec *x)
+{
+    if (x->runner->bytes)
+        atomic_store_explicit(&x->vm_bytes, x->runner->bytes(x->vm), memory_order_relaxed);
+}
+
 int exec_enter(exec *x)
 {
+    x->meter = (meter){0}; /* of another thread, perhaps */
     x->vm = x->runner->enter(x->runner->user);
-    return x->vm ? 0 : -ENOMEM;
+    if (!x->vm)
+        return -ENOMEM;
+    note_bytes(x);
+    return 0;
 }
 
 void exec_fini(exec *x)
@@ -119,6 +127,7 @@ void exec_sleep(exec *x, int timeout_ms)
             uv_update_time(&x->loop);
             uv_timer_start(&x->alarm, on_alarm, (uint64_t)timeout_ms, 0);
         }
+        x->meter.naps++;
         uv_run(&x->loop, UV_RUN_ONCE);
         if (timeout_ms > 0)
             uv_timer_stop(&x->alarm);
@@ -147,13 +156,25 @@ static void park(exec *x, HttpTask *t)
     }
 }
 
+/* Tell the lane what it can learn from a run. Apart, so that the others do not pay for its frame. */
+__attribute__((noinline)) static void weigh(exec *x, const HttpTask *t, runner_result result, uint64_t took)
+{
+    lane_run run = {.held_ns = took, .service_ns = took};
+    if (took >= LANE_LIGHT_NS)
+        run = meter_run(&x->meter, took, x->now_ns);
+    lane_ran(t->lane, &run, x->now_ns);
+    if (result == RUNNER_DONE && lane_is_heavy(t->lane))
+        lane_served(t->lane, t->run_ns);
+}
+
 static void settle(exec *x, HttpTask *t, runner_result result, uint64_t since_ns)
 {
     exec_tick(x);
     uint64_t took = x->now_ns - since_ns;
     t->run_ns += took;
     x->ran = true;
-    lane_ran(t->lane, took);
+    if (!lane_is_routine(t->lane, took))
+        weigh(x, t, result, took);
     if (result == RUNNER_PARKED)
         park(x, t);
     else
@@ -171,6 +192,7 @@ void exec_run(exec *x, HttpTask *t)
         }
     }
     t->started_ns = since;
+    meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
     settle(x, t, x->runner->start(x->vm, t), since);
 }
@@ -188,6 +210,7 @@ HttpTask *exec_run_due(exec *x, uint64_t until_ns)
         return t;
     }
     uint64_t since = x->now_ns;
+    meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
     settle(x, t, x->runner->resume(t), since);
     return t;
@@ -212,12 +235,17 @@ void exec_drop(exec *x, HttpTask *t)
 
 void exec_idle(exec *x)
 {
-    if (x->ran)
+    if (x->ran) {
         x->runner->idle(x->vm);
+        note_bytes(x);
+    }
     x->ran = false;
 }
 
 void exec_refresh(exec *x)
 {
-    x->vm = x->runner->refresh(x->runner->user, x->vm);
+    void *before = x->vm;
+    x->vm = x->runner->refresh(x->runner->user, before);
+    if (x->vm != before)
+        note_bytes(x);
 }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "queue/wake.h"
+#include "runtime/meter.h"
 #include "runtime/runner.h"
 #include "runtime/timers.h"
 
@@ -19,6 +20,8 @@ typedef struct exec {
     uint64_t now_ns;             /* monotonic; as of the last exec_tick or handler */
     uint64_t handler_timeout_ns; /* 0: none */
     bool ran;                    /* a handler ran since the last idle */
+    atomic_size_t vm_bytes;      /* [owner writes] what the VM held when it was idle last, for metrics */
+    meter meter;
     timers parked;
     wake wake;
     uv_loop_t loop;

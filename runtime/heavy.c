@@ -1,23 +1,37 @@
 #include "runtime/heavy.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "runtime/canned.h"
 #include "runtime/exec.h"
 #include "runtime/lane.h"
 #include "runtime/worker.h"
 
-enum { UNSIGNALLED_NS = 100000 }; /* how long a finished task may wait for others to finish */
+enum {
+    UNSIGNALLED_NS = 100000, /* how long a finished task may wait for others to finish */
+    RETRY_NS = 1000000000    /* after a thread that got no VM */
+};
 
 struct heavy {
     exec exec;
     pool *pool;
     unsigned index;
-    unsigned next;           /* the worker whose ring is looked at first */
-    worker *unsignalled;     /* has tasks on its done ring that it was not woken for */
-    uint64_t unsignalled_ns; /* since when */
+    ring **done;                   /* one a worker: [owner] pushes, that worker pops */
+    atomic_int thread_id;          /* [owner writes, any reads] the kernel's; 0: its thread does not run */
+    atomic_uint_fast64_t since_ns; /* [owner writes, any reads] when the run on it began; 0: none */
+    unsigned next;                 /* the worker whose ring is looked at first */
+    worker *unsignalled;           /* has tasks on its done ring that it was not woken for */
+    uint64_t unsignalled_ns;       /* since when */
+    uint64_t idle_ns;              /* since when it had nothing to do */
 };
+
+/* --- tasks --- */
 
 static HttpTask *take(heavy *h)
 {
@@ -28,7 +42,7 @@ static HttpTask *take(heavy *h)
         t = ring_pop_shared(worker_shared_ring(p->workers[from]));
     }
     if (t)
-        atomic_fetch_sub_explicit(&p->waiting, 1, memory_order_relaxed);
+        pool_taken(p);
     return t;
 }
 
@@ -50,11 +64,20 @@ static void signal_owner(heavy *h)
     h->unsignalled = NULL;
 }
 
+/* How long tasks hold heavy workers: what is expected of those of which nothing is known. */
+static void learn_mean(pool *p, uint64_t ns)
+{
+    uint64_t mean = atomic_load_explicit(&p->mean_ns, memory_order_relaxed);
+    atomic_store_explicit(&p->mean_ns, mean ? mean - mean / 8 + ns / 8 : ns, memory_order_relaxed);
+}
+
 /* Hand a finished task back. Its owner is woken once a batch. */
 static void finish(heavy *h, HttpTask *t)
 {
     if (t->state != TASK_DONE)
         return;
+    if (t->started_ns)
+        learn_mean(h->pool, t->run_ns);
     worker *owner = t->owner;
     if (!owner) {
         t->on_done(t);
@@ -65,7 +88,10 @@ static void finish(heavy *h, HttpTask *t)
         h->unsignalled = owner;
         h->unsignalled_ns = h->exec.now_ns;
     }
-    worker_push_done(owner, h->index, t);
+    int err = ring_push(h->done[worker_index(owner)], t);
+    assert(err == 0 && "a done ring holds every connection's task");
+    (void)err;
+    worker_tell_done(owner, h->index);
 }
 
 /* Nobody whose task is finished shall wait for a handler that may take long. */
@@ -75,6 +101,28 @@ static void signal_before(heavy *h, const HttpTask *next)
         signal_owner(h);
 }
 
+static void begin_run(heavy *h)
+{
+    atomic_store_explicit(&h->since_ns, h->exec.now_ns, memory_order_relaxed);
+}
+
+static void end_run(heavy *h)
+{
+    atomic_store_explicit(&h->since_ns, 0, memory_order_relaxed);
+}
+
+static void refuse(HttpTask *t, const char *why)
+{
+    canned_busy(t, why);
+    task_move(t, TASK_DONE);
+}
+
+static bool waited_too_long(const heavy *h, const HttpTask *t)
+{
+    uint64_t most = h->pool->config.max_wait_ns, now = h->exec.now_ns;
+    return most && now > t->ready_ns && now - t->ready_ns > most;
+}
+
 static void run(heavy *h, HttpTask *t)
 {
     if (has_work(h))
@@ -82,20 +130,31 @@ static void run(heavy *h, HttpTask *t)
     signal_before(h, t);
     if (pool_stage(h->pool) == POOL_FORCED) {
         atomic_fetch_add_explicit(&h->pool->cut_off, 1, memory_order_relaxed);
-        canned_busy(t, "The server is stopping");
-        task_move(t, TASK_DONE);
+        refuse(t, "The server is stopping");
+    } else if (waited_too_long(h, t)) {
+        refuse(t, "The request waited too long for a thread");
     } else {
+        begin_run(h);
         exec_run(&h->exec, t);
+        end_run(h);
     }
+    pool_ran(h->pool, t);
     finish(h, t);
 }
 
-static void run_due(heavy *h)
+/* Returns: whether any was. */
+static bool run_due(heavy *h)
 {
-    HttpTask *t;
     uint64_t until_ns = h->exec.now_ns;
-    while ((t = exec_run_due(&h->exec, until_ns)))
+    bool any = false;
+    for (;; any = true) {
+        begin_run(h);
+        HttpTask *t = exec_run_due(&h->exec, until_ns);
+        end_run(h);
+        if (!t)
+            return any;
         finish(h, t);
+    }
 }
 
 static void evict_parked(heavy *h)
@@ -107,55 +166,169 @@ static void evict_parked(heavy *h)
     }
 }
 
+/* --- the end --- */
+
 static bool must_quit(const heavy *h)
 {
     return atomic_load_explicit(&h->pool->quit_heavies, memory_order_acquire);
 }
 
+static bool has_parked(const heavy *h)
+{
+    return timers_first(&h->exec.parked) != NULL;
+}
+
+static bool is_extra(const heavy *h)
+{
+    return h->index >= h->pool->config.heavies;
+}
+
+/* How long it may go on sleeping: milliseconds, -1 for as long as nothing happens. */
+static int patience_ms(const heavy *h)
+{
+    uint64_t most = h->pool->config.heavy_idle_ns, idle = h->exec.now_ns - h->idle_ns;
+    if (!is_extra(h))
+        return -1;
+    return idle < most ? (int)((most - idle) / 1000000 + 1) : 0;
+}
+
+static bool may_retire(const heavy *h)
+{
+    if (patience_ms(h) != 0)
+        return false;
+    /* A task may have been published for it to wake for, just as it woke by itself. Pairs with the fence in
+     * pool_wake_heavy: either that saw it awake, or the task is seen here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    return !has_work(h);
+}
+
 static void rest(heavy *h)
 {
-    bool parked = timers_first(&h->exec.parked) != NULL;
     signal_owner(h);
     exec_idle(&h->exec);
     wake_prepare(&h->exec.wake);
-    bool stay = has_work(h) || (parked ? pool_stage(h->pool) == POOL_FORCED : must_quit(h));
-    exec_sleep(&h->exec, stay ? 0 : -1);
+    bool stay = has_work(h) || (has_parked(h) ? pool_stage(h->pool) == POOL_FORCED : must_quit(h));
+    exec_sleep(&h->exec, stay ? 0 : patience_ms(h));
     wake_cancel(&h->exec.wake);
 }
 
-/* One turn. Returns: whether there was anything to do. */
+/* --- turns --- */
+
+/* Returns: whether there was anything to do. */
 static bool heavy_turn(heavy *h)
 {
     exec_tick(&h->exec);
-    run_due(h);
+    bool any = run_due(h);
     if (pool_stage(h->pool) == POOL_FORCED)
         evict_parked(h);
     exec_refresh(&h->exec);
     HttpTask *t = take(h);
     if (t)
         run(h, t);
+    if (t || any)
+        h->idle_ns = h->exec.now_ns;
     return t != NULL;
+}
+
+static void turn_until_end(heavy *h)
+{
+    h->idle_ns = h->exec.now_ns;
+    for (;;) {
+        if (heavy_turn(h))
+            continue;
+        if (!has_parked(h) && (must_quit(h) || may_retire(h)))
+            return;
+        rest(h);
+    }
+}
+
+static void leave_vm(heavy *h)
+{
+    const runner *r = h->exec.runner;
+    if (must_quit(h))
+        r->leave(r->user, h->exec.vm);
+    else
+        r->dismiss(r->user, h->exec.vm);
+    h->exec.vm = NULL;
+}
+
+static void tell_no_vm(heavy *h)
+{
+    if (!is_extra(h))
+        return; /* pool_start tells */
+    exec_tick(&h->exec);
+    atomic_store_explicit(&h->pool->grow_after_ns, h->exec.now_ns + RETRY_NS, memory_order_relaxed);
+    h->exec.runner->trouble(h->exec.runner->user, "a heavy thread more was wanted, but got no Lua VM");
 }
 
 void *heavy_main(void *arg)
 {
     heavy *h = arg;
     pool *p = h->pool;
+    atomic_store_explicit(&h->thread_id, (int)gettid(), memory_order_relaxed);
     int err = exec_enter(&h->exec);
     pool_thread_ready(p, err == 0);
-    while (err == 0) {
-        if (heavy_turn(h))
-            continue;
-        if (must_quit(h) && !timers_first(&h->exec.parked))
-            break;
-        rest(h);
+    if (err == 0) {
+        turn_until_end(h);
+        signal_owner(h);
+        leave_vm(h);
+    } else {
+        tell_no_vm(h);
     }
-    signal_owner(h);
-    if (h->exec.vm)
-        h->exec.runner->leave(h->exec.runner->user, h->exec.vm);
-    h->exec.vm = NULL;
-    pool_thread_ended(p, &p->heavies_running);
+    atomic_store_explicit(&h->thread_id, 0, memory_order_relaxed);
+    pool_heavy_ended(p, h->index);
     return NULL;
+}
+
+/* --- for others --- */
+
+bool heavy_signal(heavy *h)
+{
+    return wake_signal(&h->exec.wake);
+}
+
+bool heavy_rests(const heavy *h)
+{
+    return wake_is_wanted(&h->exec.wake);
+}
+
+uint64_t heavy_busy_since_ns(const heavy *h)
+{
+    return atomic_load_explicit(&h->since_ns, memory_order_relaxed);
+}
+
+ring *heavy_done_ring(const heavy *h, unsigned worker_index)
+{
+    return h->done[worker_index];
+}
+
+/* The third field of a thread's stat: behind its name, which is in parentheses and may hold any. */
+bool heavy_is_blocked(const heavy *h)
+{
+    char text[512];
+    int id = atomic_load_explicit(&h->thread_id, memory_order_relaxed);
+    snprintf(text, sizeof(text), "/proc/self/task/%d/stat", id);
+    int fd = id ? open(text, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end && (strncmp(name_end, ") S", 3) == 0 || strncmp(name_end, ") D", 3) == 0);
+}
+
+/* --- life --- */
+
+static int make_rings(heavy *h)
+{
+    const pool_config *c = &h->pool->config;
+    h->done = calloc(c->workers, sizeof(ring *));
+    for (unsigned i = 0; h->done && i < c->workers; i++)
+        if (!(h->done[i] = ring_new(pool_worker_connections(c))))
+            return -ENOMEM;
+    return h->done ? 0 : -ENOMEM;
 }
 
 int heavy_new(pool *p, unsigned index, heavy **ret_heavy)
@@ -170,6 +343,11 @@ int heavy_new(pool *p, unsigned index, heavy **ret_heavy)
     }
     h->pool = p;
     h->index = h->next = index;
+    err = make_rings(h);
+    if (err) {
+        heavy_free(h);
+        return err;
+    }
     *ret_heavy = h;
     return 0;
 }
@@ -179,10 +357,8 @@ void heavy_free(heavy *h)
     if (!h)
         return;
     exec_fini(&h->exec);
+    for (unsigned i = 0; h->done && i < h->pool->config.workers; i++)
+        ring_free(h->done[i]);
+    free(h->done);
     free(h);
-}
-
-bool heavy_signal(heavy *h)
-{
-    return wake_signal(&h->exec.wake);
 }

@@ -8,27 +8,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "queue/slab.h"
 #include "runtime/canned.h"
-#include "runtime/date.h"
+#include "runtime/http_reply.h"
 #include "runtime/judge.h"
+#include "runtime/peers.h"
 
 /* MHD answers "not found" in its pool for anything larger than this share of it. */
 enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 16 << 20, TROUBLES_A_SECOND = 5 };
-
-/* A connection. */
-typedef struct peer {
-    struct peer *next, *prev;
-    struct MHD_Connection *connection;
-    int fd;
-    bool linger; /* the client may still be sending when we close */
-    bool busy;   /* a whole request, or one refused early, awaits the end of its reply */
-    char ip[INET6_ADDRSTRLEN];
-} peer;
 
 struct http {
     struct MHD_Daemon *daemon;
@@ -39,45 +30,33 @@ struct http {
     unsigned connections;
     bool room_made;
     bool closing;
-    slab *peers;
-    peer open; /* the ring of all open ones */
-    date_cache date;
+    peers peers;
+    uint64_t now_ns; /* as of the last http_run */
+    http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
 };
 
 /* --- connections --- */
 
-static void format_ip(peer *p, const struct sockaddr *address)
-{
-    const void *bytes = NULL;
-    if (address && address->sa_family == AF_INET)
-        bytes = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
-    else if (address && address->sa_family == AF_INET6)
-        bytes = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-    if (!bytes || !inet_ntop(address->sa_family, bytes, p->ip, sizeof(p->ip)))
-        p->ip[0] = '\0';
-    if (strncmp(p->ip, "::ffff:", 7) == 0 && strchr(p->ip, '.'))
-        memmove(p->ip, p->ip + 7, strlen(p->ip + 7) + 1);
-}
-
 static void peer_opened(http *h, struct MHD_Connection *connection, void **context)
 {
     h->connections++;
-    peer *p = slab_take(h->peers);
-    *context = p;
-    if (!p)
-        return;
-    *p = (peer){.connection = connection, .fd = -1};
+    /* Each answer is good until the next question: libmicrohttpd 1.0 keeps one for all. */
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (info)
-        p->fd = info->connect_fd;
+    int fd = info ? info->connect_fd : -1;
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    format_ip(p, info ? info->client_addr : NULL);
-    p->next = h->open.next;
-    p->prev = &h->open;
-    p->next->prev = p->prev->next = p;
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    *context = fd >= 0 ? peers_open(&h->peers, fd, address, h->now_ns) : NULL;
+}
+
+/* Closing then would reset the connection, and the client might lose the reply: the daemon's own to a head
+ * that is too large, or to a body that it cannot read. */
+static bool has_unread(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 static void peer_closed(http *h, peer *p)
@@ -86,16 +65,14 @@ static void peer_closed(http *h, peer *p)
     h->connections--;
     if (!p)
         return;
-    if (p->linger) {
+    if (p->linger || has_unread(p->fd)) {
         int copy = dup(p->fd);
         if (copy >= 0) {
             shutdown(copy, SHUT_WR);
             h->events->linger(h->owner, copy);
         }
     }
-    p->next->prev = p->prev;
-    p->prev->next = p->next;
-    slab_give(h->peers, p);
+    peers_close(&h->peers, p);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
@@ -114,48 +91,14 @@ static peer *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
+static void peer_does(http *h, struct MHD_Connection *connection, peer_doing doing)
+{
+    peer *p = peer_of(connection);
+    if (p)
+        peers_move(&h->peers, p, doing, h->now_ns);
+}
+
 /* --- replies --- */
-
-static bool add_headers(struct MHD_Response *response, const buf *head)
-{
-    const char *p = head->p;
-    const char *end = head->p + head->n;
-    while (p < end) {
-        const char *value = p + strlen(p) + 1;
-        if (MHD_add_response_header(response, p, value) != MHD_YES)
-            return false;
-        p = value + strlen(value) + 1;
-    }
-    return true;
-}
-
-static struct MHD_Response *make_response(http *h, HttpTask *t)
-{
-    /* "Persistent": the bytes stay in the task, which is freed after the daemon has sent them. */
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        t->body.n - t->body_from, t->body.p ? t->body.p + t->body_from : NULL, MHD_RESPMEM_PERSISTENT);
-    if (!response)
-        return NULL;
-    bool ok = MHD_add_response_header(response, "Date", date_now(&h->date)) == MHD_YES;
-    if (ok && t->content_type)
-        ok = MHD_add_response_header(response, "Content-Type", t->content_type) == MHD_YES;
-    if (ok && t->head.n)
-        ok = add_headers(response, &t->head);
-    if (ok && (h->config.send_request_id || t->status >= 400)) {
-        str id = task_id(t);
-        char text[65];
-        memcpy(text, id.p, id.n);
-        text[id.n] = '\0';
-        ok = MHD_add_response_header(response, "X-Request-Id", text) == MHD_YES;
-    }
-    if (ok && (t->close || h->closing))
-        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
-    if (!ok) {
-        MHD_destroy_response(response);
-        return NULL;
-    }
-    return response;
-}
 
 static enum MHD_Result send_reply(http *h, HttpTask *t)
 {
@@ -163,16 +106,13 @@ static enum MHD_Result send_reply(http *h, HttpTask *t)
         h->events->trouble(h->owner, "a reply's headers need more than a third of --header-room");
         canned_error(t, 500, "The reply's headers are too large");
     }
-    struct MHD_Response *response = make_response(h, t);
-    if (!response)
+    bool send_id = h->config.send_request_id || t->status >= 400;
+    if (http_reply_queue(h->replies, t, send_id, t->close || h->closing) < 0)
         return MHD_NO;
-    enum MHD_Result queued = MHD_queue_response(t->connection, (unsigned)t->status, response);
-    MHD_destroy_response(response);
-    if (queued == MHD_YES) {
-        task_move(t, TASK_SENT);
-        h->events->sent(h->owner, t);
-    }
-    return queued;
+    task_move(t, TASK_SENT);
+    peer_does(h, t->connection, PEER_READS);
+    h->events->sent(h->owner, t);
+    return MHD_YES;
 }
 
 /* Answer before the body was read. The daemon closes the connection after it. */
@@ -180,7 +120,7 @@ static enum MHD_Result send_early(http *h, HttpTask *t, int status, const char *
 {
     peer *p = peer_of(t->connection);
     if (p)
-        p->linger = p->busy = true;
+        p->linger = true;
     t->close = true;
     canned_error(t, status, message);
     task_move(t, TASK_DONE);
@@ -233,6 +173,7 @@ static enum MHD_Result body_call(http *h, HttpTask *t, const char *data, size_t 
 {
     size_t n = *size;
     *size = 0;
+    peer_does(h, t->connection, PEER_SENDS);
     h->events->body(h->owner, t);
     if (t->status == 413) {
         /* A reply cannot be queued while the body comes: swallow some of the rest, so that the client reads
@@ -257,9 +198,7 @@ static enum MHD_Result last_call(http *h, HttpTask *t)
 {
     if (t->status == 413)
         return send_early(h, t, 413, "The request's body is larger than the server takes");
-    peer *p = peer_of(t->connection);
-    if (p)
-        p->busy = true;
+    peer_does(h, t->connection, PEER_WAITS);
     h->events->ready(h->owner, t);
     return t->state == TASK_DONE ? send_reply(h, t) : MHD_YES;
 }
@@ -317,12 +256,12 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     http *h = cls;
     HttpTask *t = *context;
     (void)code;
-    peer *p = peer_of(connection);
-    if (p)
-        p->busy = false;
+    peer_does(h, connection, PEER_SENDS);
     *context = NULL;
-    if (t)
-        h->events->gone(h->owner, t);
+    if (!t)
+        return;
+    http_reply_ended(h->replies, t);
+    h->events->gone(h->owner, t);
 }
 
 /* The path is decoded where it is split, so that %2F stays inside its segment. */
@@ -375,10 +314,9 @@ static struct MHD_Daemon *start_daemon(http *h)
     return MHD_start_daemon(flags, 0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_trouble, h,
                             MHD_OPTION_LISTEN_SOCKET, h->config.listen_fd, MHD_OPTION_CONNECTION_LIMIT,
                             h->config.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            h->config.header_room, MHD_OPTION_CONNECTION_TIMEOUT, h->config.idle_timeout_s,
-                            MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_UNESCAPE_CALLBACK,
-                            leave_escaped, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+                            h->config.header_room, MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
+                            MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, h, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
 }
 
 int http_new(const http_config *config, const http_events *events, void *owner, http **ret_http)
@@ -390,13 +328,13 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->config = *config;
     h->events = events;
     h->owner = owner;
-    h->open.next = h->open.prev = &h->open;
     /* The daemon closes what it listens on. */
     h->config.listen_fd = dup(config->listen_fd);
-    h->peers = slab_new(sizeof(peer), 0, NULL);
+    h->replies = http_replies_new();
     if (h->config.listen_fd < 0)
         err = -errno;
-    if (h->config.listen_fd < 0 || !h->peers)
+    if (h->config.listen_fd < 0 || !h->replies ||
+        peers_init(&h->peers, (uint64_t)config->idle_timeout_s * 1000000000u) < 0)
         goto fail;
     h->daemon = start_daemon(h);
     if (!h->daemon) {
@@ -409,7 +347,8 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
 fail:
     if (h->config.listen_fd >= 0)
         close(h->config.listen_fd);
-    slab_free(h->peers);
+    http_replies_free(h->replies);
+    peers_fini(&h->peers);
     free(h);
     return err;
 }
@@ -420,7 +359,8 @@ void http_free(http *h)
         return;
     http_quiesce(h);
     MHD_stop_daemon(h->daemon);
-    slab_free(h->peers);
+    http_replies_free(h->replies);
+    peers_fini(&h->peers);
     free(h);
 }
 
@@ -429,17 +369,22 @@ int http_poll_fd(const http *h)
     return h->poll_fd;
 }
 
-void http_run(http *h)
+void http_run(http *h, uint64_t now_ns)
 {
+    h->now_ns = now_ns;
+    peers_look(&h->peers, now_ns);
     MHD_run(h->daemon);
 }
 
 int http_timeout_ms(const http *h)
 {
     MHD_UNSIGNED_LONG_LONG ms;
-    if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
+    if (MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0)
+        return 0;
+    uint64_t look_ns = peers_next_look_ns(&h->peers);
+    if (look_ns == UINT64_MAX)
         return -1;
-    return ms > 60000 ? 60000 : (int)ms;
+    return look_ns > h->now_ns ? (int)((look_ns - h->now_ns + 999999) / 1000000) : 0;
 }
 
 void http_resume(http *h, HttpTask *t)
@@ -492,30 +437,12 @@ void http_quiesce(http *h)
     h->config.listen_fd = -1;
 }
 
-static bool is_at_end(int fd)
-{
-    char byte;
-    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
-/* The daemon polls for edges, and after a read that left room in its buffer it waits for the next one. A
- * close that came before that read has no edge of its own. */
-void http_close_gone(http *h)
-{
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        if (!p->busy && is_at_end(p->fd))
-            shutdown(p->fd, SHUT_RDWR);
-}
-
 void http_close_idle(http *h)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        if (!p->busy)
-            shutdown(p->fd, SHUT_RDWR);
+    peers_shut_idle(&h->peers);
 }
 
 void http_close_all(http *h)
 {
-    for (peer *p = h->open.next; p != &h->open; p = p->next)
-        shutdown(p->fd, SHUT_RDWR);
+    peers_shut_all(&h->peers);
 }

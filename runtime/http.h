@@ -25,7 +25,7 @@ typedef struct http_config {
     unsigned max_connections; /* beyond it clients wait in the listen queue */
     size_t header_room;       /* bytes a connection holds for its heads */
     uint64_t max_body;        /* bytes of a request's body */
-    unsigned idle_timeout_s;  /* 0: none */
+    unsigned idle_timeout_s;  /* how long a client may do nothing; 0: for ever */
     bool send_request_id;     /* X-Request-Id on every reply */
 } http_config;
 
@@ -61,8 +61,8 @@ void http_free(http *h);
 /* Becomes readable when http_run has something to do. */
 int http_poll_fd(const http *h);
 
-/* Read, call back, write: everything that can be done without waiting. */
-void http_run(http *h);
+/* Read, call back, write: everything that can be done without waiting. `now_ns` is a monotonic clock. */
+void http_run(http *h, uint64_t now_ns);
 
 /* How long http_run can wait: milliseconds, 0 for not at all, -1 for as long as the descriptor is not
  * readable. Ask after the last http_run only. */
@@ -89,10 +89,6 @@ bool http_has_queued(const http *h);
 /* Accept no more. The caller's listening descriptor stays open, but takes no connections any more if it is
  * own_listener. */
 void http_quiesce(http *h);
-
-/* End the connections whose client has closed without the daemon noticing. Costs a system call for each that
- * is open and idle: call it now and then, outside of http_run. */
-void http_close_gone(http *h);
 
 /* End every connection that no request is being answered on. For the end of a drain. */
 void http_close_idle(http *h);

@@ -110,7 +110,7 @@ typedef struct sample {
 } sample;
 
 typedef struct duration {
-    str route;
+    str route, method; /* of the handler: GET's answers HEAD, too */
     histogram_totals totals;
 } duration;
 
@@ -140,18 +140,19 @@ static int read_pairs(buf *list, str label, const route_counts *c)
     return err;
 }
 
-static int read_duration(buf *list, str label, const route_counts *c)
+static int read_duration(buf *list, str label, const route *r, const route_counts *c)
 {
-    duration d = {.route = label};
+    duration d = {.route = label, .method = r ? str_from(method_name(r->method)) : STR("none")};
     histogram_read(&c->duration, &d.totals);
     return histogram_count(&d.totals) ? buf_add(list, &d, sizeof(d)) : 0;
 }
 
-static int read_route(reading *r, str label, const route_counts *c)
+static int read_route(reading *r, const route *one, const route_counts *c)
 {
+    str label = one ? str_from(one->pattern) : STR("none");
     int err = read_pairs(&r->requests, label, c);
     if (err == 0)
-        err = read_duration(&r->durations, label, c);
+        err = read_duration(&r->durations, label, one, c);
     for (unsigned i = 0; err == 0 && i < METRICS_FIELDS; i++)
         err = read_count(&r->fields, label, i, &c->fields[i]);
     return err;
@@ -163,7 +164,7 @@ static int read_block(reading *r, const metrics *m, const route_tree *routes)
     int err = 0;
     for (size_t i = 0; err == 0 && i <= m->routes; i++) {
         const route *one = i < m->routes ? route_tree_at(routes, i) : NULL;
-        err = read_route(r, one ? str_from(one->pattern) : STR("none"), &m->counts[i]);
+        err = read_route(r, one, &m->counts[i]);
     }
     return err;
 }
@@ -184,7 +185,8 @@ static int compare_samples(const void *a, const void *b)
 static int compare_durations(const void *a, const void *b)
 {
     const duration *x = a, *y = b;
-    return compare_str(x->route, y->route);
+    int order = compare_str(x->route, y->route);
+    return order ? order : compare_str(x->method, y->method);
 }
 
 /* Sort and add up. Returns: how many are left, in front. */
@@ -210,12 +212,24 @@ static size_t merge_durations(buf *list)
     if (n)
         qsort(all, n, sizeof(*all), compare_durations);
     for (size_t i = 0; i < n; i++) {
-        if (kept && str_eq(all[kept - 1].route, all[i].route))
+        if (kept && compare_durations(&all[kept - 1], &all[i]) == 0)
             histogram_merge(&all[kept - 1].totals, &all[i].totals);
         else
             all[kept++] = all[i];
     }
     return kept;
+}
+
+uint64_t metrics_requests(const metrics *m)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i <= m->routes; i++) {
+        const route_counts *c = &m->counts[i];
+        n += atomic_load_explicit(&c->other, memory_order_relaxed);
+        for (size_t k = 0; k < METRICS_PAIRS; k++)
+            n += atomic_load_explicit(&c->pairs[k].count, memory_order_relaxed);
+    }
+    return n;
 }
 
 /* --- rendering --- */
@@ -249,8 +263,10 @@ static int render_durations(buf *out, buf *list)
     int err = exposition_family(out, name, "histogram", "Time from a request's head to its reply.");
     size_t n = merge_durations(list);
     const duration *all = (const duration *)(const void *)list->p;
-    for (size_t i = 0; err == 0 && i < n; i++)
-        err = exposition_histogram(out, name, &(exposition_label){"route", all[i].route}, 1, &all[i].totals);
+    for (size_t i = 0; err == 0 && i < n; i++) {
+        exposition_label labels[] = {{"route", all[i].route}, {"method", all[i].method}};
+        err = exposition_histogram(out, name, labels, 2, &all[i].totals);
+    }
     return err;
 }
 

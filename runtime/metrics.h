@@ -1,8 +1,8 @@
 /* metrics: what one worker has counted of one generation of the app.
  *
  * Each block has one thread that counts into it, without locks and without read-modify-writes; any thread may
- * read it meanwhile and add several up, which is what rendering does. Routes with the same pattern (GET and
- * POST of one path) share their label, so their figures are added too.
+ * read it meanwhile and add several up, which is what rendering does. What has the same labels is added, too:
+ * GET and POST of one path have their own counts and durations, and the same count of fields read.
  *
  * A request's method and status are kept as a pair. A route sees few of them; those beyond METRICS_PAIRS are
  * counted under "other", so a route that answers with made-up statuses cannot grow the block. */
@@ -43,11 +43,12 @@ void metrics_count(metrics *m, const HttpTask *t, uint64_t now_ns);
 
 /* Append the sums of some blocks:
  *     poolsrv_http_requests_total{route,method,status}
- *     poolsrv_http_request_duration_seconds{route}         from the request's head to its reply
+ *     poolsrv_http_request_duration_seconds{route,method}  from the request's head to its reply
  *     poolsrv_queue_wait_seconds                           from the whole request to its handler's start
  *     poolsrv_context_field_reads_total{route,field}
  * `field_names[i]` names bit i of fields_read. A route that was not asked for has no samples. `route` is the
- * pattern, or "none".
+ * pattern, or "none". `method` is the request's, but of a duration it is the handler's, or "none": GET's
+ * handler answers HEAD, too.
  * Thread:  any; the trees and blocks must stay while it reads.
  * Returns: 0, or -ENOMEM with *out untouched. */
 int metrics_render(buf *out, const metrics *const *blocks, size_t n, const route_tree *routes,
@@ -57,6 +58,9 @@ int metrics_render(buf *out, const metrics *const *blocks, size_t n, const route
  * stay in the sums, or they would go backwards. */
 int metrics_render_groups(buf *out, const metrics_group *groups, size_t n, const char *const *field_names,
                           size_t nfields);
+
+/* How many requests one block has counted. Thread: any. */
+uint64_t metrics_requests(const metrics *m);
 
 /* Append a metric with one sample and no labels. Returns: 0 or -ENOMEM. */
 int metrics_gauge(buf *out, const char *name, const char *help, double value);

@@ -5,7 +5,21 @@
 #include <time.h>
 
 #include "runtime/heavy.h"
+#include "runtime/keeper.h"
+#include "runtime/lane.h"
 #include "runtime/worker.h"
+
+enum { RETRY_MAX_S = 60 };
+
+/* Fill the next place. With the lock held, or before the start. */
+static int make_heavy(pool *p)
+{
+    unsigned i = atomic_load_explicit(&p->heavies_made, memory_order_relaxed);
+    int err = heavy_new(p, i, &p->heavies[i]);
+    if (err == 0)
+        atomic_store_explicit(&p->heavies_made, i + 1, memory_order_release);
+    return err;
+}
 
 static int make_threads(pool *p)
 {
@@ -13,7 +27,9 @@ static int make_threads(pool *p)
     for (unsigned i = 0; i < p->config.workers && err == 0; i++)
         err = worker_new(p, i, &p->workers[i]);
     for (unsigned i = 0; i < p->config.heavies && err == 0; i++)
-        err = heavy_new(p, i, &p->heavies[i]);
+        err = make_heavy(p);
+    if (err == 0 && p->config.max_heavies > p->config.heavies)
+        err = keeper_new(p, &p->keeper);
     return err;
 }
 
@@ -23,6 +39,8 @@ int pool_new(const pool_config *config, const runner *r, pool **ret_pool)
     if (!p)
         return -ENOMEM;
     p->config = *config;
+    if (p->config.max_heavies < p->config.heavies)
+        p->config.max_heavies = p->config.heavies;
     p->runner = r;
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_t monotonic;
@@ -31,11 +49,12 @@ int pool_new(const pool_config *config, const runner *r, pool **ret_pool)
     pthread_cond_init(&p->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     p->workers = calloc(config->workers, sizeof(worker *));
-    p->heavies = calloc(config->heavies, sizeof(heavy *));
+    p->heavies = calloc(p->config.max_heavies, sizeof(heavy *));
+    p->heavy_up = calloc(p->config.max_heavies, sizeof(bool));
     size_t capacity =
         config->max_queue > config->max_connections ? config->max_queue : config->max_connections;
     p->injected = ring_new(capacity);
-    int err = p->workers && p->heavies && p->injected ? make_threads(p) : -ENOMEM;
+    int err = p->workers && p->heavies && p->heavy_up && p->injected ? make_threads(p) : -ENOMEM;
     if (err) {
         pool_free(p);
         return err;
@@ -50,10 +69,12 @@ void pool_free(pool *p)
         return;
     for (unsigned i = 0; p->workers && i < p->config.workers; i++)
         worker_free(p->workers[i]);
-    for (unsigned i = 0; p->heavies && i < p->config.heavies; i++)
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
         heavy_free(p->heavies[i]);
+    keeper_free(p->keeper);
     free(p->workers);
     free(p->heavies);
+    free(p->heavy_up);
     ring_free(p->injected);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
@@ -69,29 +90,38 @@ static int start_thread(void *(*body)(void *), void *arg)
     return -err;
 }
 
+static int start_counted(atomic_uint *running, void *(*body)(void *), void *arg)
+{
+    atomic_fetch_add(running, 1);
+    int err = start_thread(body, arg);
+    if (err)
+        atomic_fetch_sub(running, 1);
+    return err;
+}
+
+/* With the lock held. */
+static int start_heavy(pool *p, unsigned i)
+{
+    int err = start_counted(&p->heavies_running, heavy_main, p->heavies[i]);
+    p->heavy_up[i] = err == 0;
+    return err;
+}
+
 static int start_all(pool *p)
 {
     int err = 0;
-    for (unsigned i = 0; i < p->config.heavies && err == 0; i++) {
-        atomic_fetch_add(&p->heavies_running, 1);
-        err = start_thread(heavy_main, p->heavies[i]);
-        if (err)
-            atomic_fetch_sub(&p->heavies_running, 1);
-    }
-    for (unsigned i = 0; i < p->config.workers && err == 0; i++) {
-        atomic_fetch_add(&p->workers_running, 1);
-        err = start_thread(worker_main, p->workers[i]);
-        if (err)
-            atomic_fetch_sub(&p->workers_running, 1);
-    }
+    for (unsigned i = 0; i < p->config.heavies && err == 0; i++)
+        err = start_heavy(p, i);
+    for (unsigned i = 0; i < p->config.workers && err == 0; i++)
+        err = start_counted(&p->workers_running, worker_main, p->workers[i]);
     return err;
 }
 
 int pool_start(pool *p)
 {
     unsigned all = p->config.workers + p->config.heavies;
-    int err = start_all(p);
     pthread_mutex_lock(&p->lock);
+    int err = start_all(p);
     while (err == 0 && atomic_load(&p->ready) < all) {
         if (atomic_load(&p->workers_running) + atomic_load(&p->heavies_running) < all)
             err = -ENOMEM; /* one ended without a VM */
@@ -99,10 +129,35 @@ int pool_start(pool *p)
             pthread_cond_wait(&p->changed, &p->lock);
     }
     pthread_mutex_unlock(&p->lock);
+    /* Last, so that no heavy worker of the keeper's is taken for one of those above. */
+    if (err == 0 && p->keeper)
+        err = start_counted(&p->keepers_running, keeper_main, p->keeper);
     if (err) {
         pool_set_stage(p, POOL_FORCED);
         pool_wait(p, UINT64_MAX);
     }
+    return err;
+}
+
+/* The first place whose thread does not run, or max_heavies. With the lock held. */
+static unsigned free_place(const pool *p)
+{
+    unsigned i = 0;
+    while (i < p->config.max_heavies && p->heavy_up[i])
+        i++;
+    return i;
+}
+
+int pool_grow(pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    unsigned i = free_place(p);
+    int err = i == p->config.max_heavies || atomic_load(&p->quit_heavies) ? -EAGAIN : 0;
+    if (err == 0 && i == pool_heavies_made(p))
+        err = make_heavy(p);
+    if (err == 0)
+        err = start_heavy(p, i);
+    pthread_mutex_unlock(&p->lock);
     return err;
 }
 
@@ -115,21 +170,35 @@ void pool_thread_ready(pool *p, bool ok)
     pthread_mutex_unlock(&p->lock);
 }
 
-void pool_thread_ended(pool *p, atomic_uint *running)
+/* The last thing a thread does with the pool is to let the lock go. */
+static void end_locked(pool *p, atomic_uint *running)
 {
-    /* The last thing a thread does with the pool is to let the lock go. */
-    pthread_mutex_lock(&p->lock);
     atomic_fetch_sub(running, 1);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
+}
+
+void pool_thread_ended(pool *p, atomic_uint *running)
+{
+    pthread_mutex_lock(&p->lock);
+    end_locked(p, running);
+}
+
+void pool_heavy_ended(pool *p, unsigned index)
+{
+    pthread_mutex_lock(&p->lock);
+    p->heavy_up[index] = false;
+    end_locked(p, &p->heavies_running);
 }
 
 void pool_wake_all(pool *p)
 {
     for (unsigned i = 0; i < p->config.workers; i++)
         worker_signal(p->workers[i]);
-    for (unsigned i = 0; i < p->config.heavies; i++)
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
         heavy_signal(p->heavies[i]);
+    if (p->keeper)
+        keeper_signal(p->keeper);
 }
 
 void pool_set_stage(pool *p, enum pool_stage stage)
@@ -170,42 +239,107 @@ bool pool_wait(pool *p, uint64_t timeout_ns)
         /* No worker is left: what the heavy ones hold now has no connection. */
         atomic_store_explicit(&p->quit_heavies, true, memory_order_release);
         pool_wake_all(p);
-        ended = wait_for_none(p, &p->heavies_running, limited ? &until : NULL);
+        ended = wait_for_none(p, &p->heavies_running, limited ? &until : NULL) &&
+                wait_for_none(p, &p->keepers_running, limited ? &until : NULL);
     }
     pthread_mutex_unlock(&p->lock);
     return ended;
 }
 
-bool pool_admit(pool *p)
+/* --- the way to a heavy worker --- */
+
+/* By how much a task delays those behind it. Tasks that block are shared by as many threads as there may be,
+ * since more are started for them; those that compute by the ones there are. */
+static uint64_t cost_of(const pool *p, const HttpTask *t)
 {
-    if (atomic_fetch_add_explicit(&p->waiting, 1, memory_order_relaxed) < p->config.max_queue)
-        return true;
-    atomic_fetch_sub_explicit(&p->waiting, 1, memory_order_relaxed);
+    uint64_t ns = lane_mean_ns(t->lane);
+    if (ns == UINT64_MAX)
+        ns = atomic_load_explicit(&p->mean_ns, memory_order_relaxed);
+    unsigned threads = lane_why(t->lane) == LANE_BLOCKED
+                           ? p->config.max_heavies
+                           : atomic_load_explicit(&p->heavies_running, memory_order_relaxed);
+    return ns / (threads ? threads : 1);
+}
+
+static bool any_rests(const pool *p)
+{
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
+        if (heavy_rests(p->heavies[i]))
+            return true;
     return false;
+}
+
+static bool waits_too_long(const pool *p, uint64_t due_ns)
+{
+    return p->config.max_wait_ns && due_ns > p->config.max_wait_ns && !any_rests(p);
+}
+
+int pool_admit(pool *p, HttpTask *t, unsigned *ret_retry_s)
+{
+    t->cost_ns = cost_of(p, t);
+    unsigned waiting = atomic_fetch_add_explicit(&p->waiting, 1, memory_order_relaxed);
+    uint64_t due_ns = atomic_fetch_add_explicit(&p->due_ns, t->cost_ns, memory_order_relaxed);
+    bool late = waits_too_long(p, due_ns);
+    if (waiting < p->config.max_queue && !late)
+        return 0;
+    pool_taken(p);
+    pool_ran(p, t);
+    uint64_t retry_s = late ? (due_ns - p->config.max_wait_ns) / 1000000000u + 1 : 1;
+    *ret_retry_s = retry_s < RETRY_MAX_S ? (unsigned)retry_s : RETRY_MAX_S;
+    return -EAGAIN;
+}
+
+void pool_taken(pool *p)
+{
+    atomic_fetch_sub_explicit(&p->waiting, 1, memory_order_relaxed);
+}
+
+void pool_ran(pool *p, const HttpTask *t)
+{
+    atomic_fetch_sub_explicit(&p->due_ns, t->cost_ns, memory_order_relaxed);
 }
 
 void pool_wake_heavy(pool *p)
 {
-    for (unsigned i = 0; i < p->config.heavies; i++)
-        if (heavy_signal(p->heavies[i]))
+    /* Pairs with the fences in heavy_main and keeper_main: see queue/wake.h. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
+        if (heavy_rests(p->heavies[i]) && heavy_signal(p->heavies[i]))
             return;
+    if (p->keeper)
+        keeper_signal(p->keeper);
 }
 
 int pool_inject(pool *p, HttpTask *t)
 {
-    if (!pool_admit(p))
-        return -EAGAIN;
-    pthread_mutex_lock(&p->lock);
-    int err = ring_push(p->injected, t);
-    pthread_mutex_unlock(&p->lock);
+    unsigned retry_s;
+    int err = pool_admit(p, t, &retry_s);
     if (err)
-        atomic_fetch_sub_explicit(&p->waiting, 1, memory_order_relaxed);
-    else
+        return err;
+    pthread_mutex_lock(&p->lock);
+    err = ring_push(p->injected, t);
+    pthread_mutex_unlock(&p->lock);
+    if (err) {
+        pool_taken(p);
+        pool_ran(p, t);
+    } else {
         pool_wake_heavy(p);
+    }
     return err;
 }
+
+/* --- for the admin --- */
 
 pool_depths pool_depths_of(const pool *p, unsigned worker_index)
 {
     return worker_depths(p->workers[worker_index]);
+}
+
+pool_heavies pool_heavies_of(const pool *p)
+{
+    pool_heavies n = {.running = atomic_load_explicit(&p->heavies_running, memory_order_relaxed),
+                      .max = p->config.max_heavies};
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
+        n.busy += heavy_busy_since_ns(p->heavies[i]) != 0;
+    return n;
 }

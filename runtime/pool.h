@@ -6,7 +6,12 @@
  * The shared ring of a worker has one producer and every heavy worker as a consumer. Of done rings there is
  * one for each pair of worker and heavy worker: with one producer each, nobody ever waits for a producer that
  * was preempted (see ring.c). No ring is smaller than its worker's connection limit, so a push of a task that
- * has a connection cannot fail. */
+ * has a connection cannot fail.
+ *
+ * The number of heavy workers changes: the keeper (runtime/keeper) starts more, up to max_heavies, and those
+ * beyond `heavies` end when they are idle. A heavy worker is made, with its done rings, when it is started
+ * for the first time, and freed with the pool: so a pointer to one is good for ever, whether its thread runs
+ * or not, and a later thread takes its place over. */
 #ifndef RUNTIME_POOL_H
 #define RUNTIME_POOL_H
 
@@ -22,11 +27,15 @@
 typedef struct pool pool;
 typedef struct worker worker;
 typedef struct heavy heavy;
+typedef struct keeper keeper;
 
 typedef struct pool_config {
     unsigned workers, heavies;
+    unsigned max_heavies;        /* how many there may be while some are blocked; at least `heavies` */
+    uint64_t heavy_idle_ns;      /* how long one beyond `heavies` stays without a task */
     unsigned max_connections;    /* of all workers together, shared evenly, at least one each */
     unsigned max_queue;          /* tasks that may wait for a heavy worker */
+    uint64_t max_wait_ns;        /* how long they may wait, as expected and in fact; 0: no limit */
     uint64_t handler_timeout_ns; /* 0: none */
     http_config http;            /* for each worker, but for listen_fd and max_connections */
     bool own_listeners;          /* no two workers share one: each stops its own when it drains */
@@ -43,14 +52,21 @@ struct pool {
     pool_config config;
     const runner *runner;
     worker **workers;
-    heavy **heavies;
-    atomic_int stage;                             /* [any] enum pool_stage; only grows */
-    atomic_uint waiting;                          /* [any] tasks on their way to a heavy worker */
-    atomic_uint workers_running, heavies_running; /* [any] */
-    atomic_uint ready;                            /* [any] threads that have a VM and take tasks */
-    pthread_mutex_t lock;                         /* for `injected` and the condition */
-    pthread_cond_t changed;                       /* a thread has become ready, or ended */
-    ring *injected;                               /* [lock to push] tasks without a socket */
+    heavy **heavies; /* [lock to write] max_heavies places, of which the first heavies_made are filled */
+    bool *heavy_up;  /* [lock] whether its thread runs */
+    keeper *keeper;  /* NULL when there can be no more than there are */
+    atomic_uint heavies_made;     /* [lock to write] release; pairs with pool_heavies_made */
+    atomic_int stage;             /* [any] enum pool_stage; only grows */
+    atomic_uint waiting;          /* [any] tasks on their way to a heavy worker */
+    atomic_uint_fast64_t due_ns;  /* [any] how long a task that comes now is expected to wait, if no heavy
+                                     worker  rests: the sum of HttpTask.cost_ns */
+    atomic_uint_fast64_t mean_ns; /* [any] how long tasks of any route hold heavy workers, of late */
+    atomic_uint_fast64_t grow_after_ns; /* [any] no more heavy workers before this */
+    atomic_uint workers_running, heavies_running, keepers_running; /* [any] */
+    atomic_uint ready;        /* [any] threads that have a VM and take tasks */
+    pthread_mutex_t lock;     /* for `injected` and the condition */
+    pthread_cond_t changed;   /* a thread has become ready, or ended */
+    ring *injected;           /* [lock to push] tasks without a socket */
     atomic_uint cut_off;      /* [any] requests that a forced stop ended before their handler did */
     atomic_bool quit_heavies; /* [any] no worker is left that could send more */
 };
@@ -84,22 +100,54 @@ static inline enum pool_stage pool_stage(pool *p)
     return (enum pool_stage)atomic_load_explicit(&p->stage, memory_order_acquire);
 }
 
-/* Ask for a place among the tasks that wait for heavy workers. Thread: any. */
-bool pool_admit(pool *p);
+/* Ask for a place for a task among those that wait for heavy workers. Refused are those that come when
+ * max_queue wait already, or when the wait is expected to be longer than max_wait_ns and no heavy worker
+ * rests. What is expected is the sum of what the routes' earlier requests have taken, so a queue of mixed
+ * routes counts as what it is; a route that never ran counts as the average does. Thread: any.
+ * Returns: 0, or -EAGAIN and the seconds after which it may go better. */
+int pool_admit(pool *p, HttpTask *t, unsigned *ret_retry_s);
+
+/* An admitted task has been taken from its ring (or is gone); and it holds its heavy worker no more. */
+void pool_taken(pool *p);
+void pool_ran(pool *p, const HttpTask *t);
 
 /* After pushing onto a shared ring: wake one heavy worker that sleeps. It wakes the next if there is more
- * than it can take. Thread: any. */
+ * than it can take. If none sleeps, the keeper looks whether they get on. Thread: any. */
 void pool_wake_heavy(pool *p);
+
+/* Start one heavy worker more. Thread: the keeper.
+ * Returns: 0; -EAGAIN when there are enough or the pool ends; or another -errno. */
+int pool_grow(pool *p);
+
+/* How many heavy workers there are to look at, running or not. Thread: any. */
+static inline unsigned pool_heavies_made(const pool *p)
+{
+    return atomic_load_explicit(&p->heavies_made, memory_order_acquire);
+}
+
+/* How many connections a worker may have: what its rings must hold. */
+static inline unsigned pool_worker_connections(const pool_config *c)
+{
+    return (c->max_connections + c->workers - 1) / c->workers;
+}
 
 /* For the threads: say that this one is ready, or has ended. */
 void pool_thread_ready(pool *p, bool ok);
 void pool_thread_ended(pool *p, atomic_uint *running);
+void pool_heavy_ended(pool *p, unsigned index);
 
 /* For the admin: how full the rings are. Thread: any. */
 typedef struct pool_depths {
     size_t home, shared, done;
     unsigned connections;
+    size_t vm_bytes; /* as of the worker's last idle moment */
 } pool_depths;
 pool_depths pool_depths_of(const pool *p, unsigned worker_index);
+
+/* For the admin: heavy workers that run, may run, and are in a handler just now. Thread: any. */
+typedef struct pool_heavies {
+    unsigned running, max, busy;
+} pool_heavies;
+pool_heavies pool_heavies_of(const pool *p);
 
 #endif

@@ -20,31 +20,11 @@
 
 #include <stddef.h>
 
-#include "queue/str.h"
-
-/* The methods a route can have. Any other method is unknown to the server (501). */
-#define HTTP_METHODS(X) X(GET) X(POST) X(PUT) X(PATCH) X(DELETE) X(HEAD) X(OPTIONS)
-
-enum http_method {
-#define X(name) METHOD_##name,
-    HTTP_METHODS(X)
-#undef X
-        METHOD_COUNT
-};
-
-/* A set of methods is an unsigned with these bits. */
-#define METHOD_BIT(method) (1u << (method))
-
-/* The method of that name, case and all, as RFC 9110 has it. Returns: an enum http_method, or -1. */
-int method_from(str name);
-
-/* "GET" and so on. */
-const char *method_name(enum http_method method);
+#include "runtime/method.h"
 
 enum {
-    ROUTE_MAX_PARAMS = 16,   /* parameters of one route, the rest included */
-    ROUTE_MAX_SEGMENTS = 64, /* and with it the depth of the tree and of the search's recursion */
-    ROUTE_ALLOW_BYTES = 48   /* room for the longest route_allow_text */
+    ROUTE_MAX_PARAMS = 16,  /* parameters of one route, the rest included */
+    ROUTE_MAX_SEGMENTS = 64 /* and with it the depth of the tree and of the search's recursion */
 };
 
 enum route_kind {
@@ -123,9 +103,5 @@ typedef struct route_matched {
  * Owns:    *ret borrows from the tree and from the path.
  * Returns: the result; *ret is filled as its fields say. Decoding a value as a path cannot fail any more. */
 enum route_result route_match(const route_tree *tree, enum http_method method, str path, route_matched *ret);
-
-/* Write a set as Allow wants it, "GET, HEAD, OPTIONS", in alphabetical order and closed by a NUL.
- * Returns: the length, or -ENOSPC when size is too small (ROUTE_ALLOW_BYTES never is). */
-int route_allow_text(unsigned bits, char *out, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /* runner: the border between the threads and the Lua VMs. runtime/ calls through these pointers and never
  * sees a lua_State.
  *
- * A VM is an opaque pointer, used by one thread at a time. Everything but enter, leave and the first
+ * A VM is an opaque pointer, used by one thread at a time. Everything but enter, leave, dismiss and the first
  * argument's reading is called by the thread that holds the VM. */
 #ifndef RUNTIME_RUNNER_H
 #define RUNTIME_RUNNER_H
@@ -18,9 +18,11 @@ typedef enum runner_result {
 typedef struct runner {
     void *user;
 
-    /* The VM for the calling thread, or NULL when there is none to be had. leave gives it back. */
+    /* The VM for the calling thread, or NULL when there is none to be had. leave gives it back, to be kept
+     * for another thread; dismiss too, but it is one too many. */
     void *(*enter)(void *user);
     void (*leave)(void *user, void *vm);
+    void (*dismiss)(void *user, void *vm);
     /* Between two turns: the VM to use from here on, the same or a fresh one in its place. */
     void *(*refresh)(void *user, void *vm);
 
@@ -37,6 +39,8 @@ typedef struct runner {
 
     /* The thread has nothing to do for now: a chance to collect garbage. */
     void (*idle)(void *vm);
+    /* What the VM held after the last idle, in bytes. NULL: nobody knows. */
+    size_t (*bytes)(void *vm);
 
     /* The owner has handed a reply to the daemon, or dropped it: count and log. `thread` is the worker's
      * number. */

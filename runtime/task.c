@@ -49,7 +49,7 @@ void task_begin(HttpTask *t, void *owner)
     t->suspended = t->judged = t->heavy = t->close = t->dropped = false;
     t->version_minor = 1;
     t->owner = owner;
-    t->connection = NULL;
+    t->connection = t->response = NULL;
     t->ip = NULL;
     t->method_id = -1;
     t->method = t->target = t->path = t->query = t->id = (str){0};
@@ -69,7 +69,7 @@ void task_begin(HttpTask *t, void *owner)
     t->fields_read = 0;
     t->timer = (timer){0};
     t->wake_ns = t->deadline_ns = 0;
-    t->received_ns = t->ready_ns = t->started_ns = t->run_ns = 0;
+    t->received_ns = t->ready_ns = t->started_ns = t->run_ns = t->cost_ns = 0;
     t->on_done = NULL;
     t->user = NULL;
 }

@@ -65,6 +65,7 @@ typedef struct HttpTask {
 
     void *owner;      /* the thread object that made it; NULL for a request without a socket */
     void *connection; /* the daemon's connection; for runtime/http only */
+    void *response;   /* what its reply was made of; for runtime/http only */
     const char *ip;   /* the peer's address as text, or NULL on a Unix socket */
 
     /* The request. */
@@ -100,6 +101,7 @@ typedef struct HttpTask {
     uint64_t ready_ns;    /* it was complete and queued */
     uint64_t started_ns;  /* the handler was started, or 0 */
     uint64_t run_ns;      /* time spent in the handler, waits not counted */
+    uint64_t cost_ns;     /* heavy: by how much it is expected to delay those behind it; for pool_admit */
 
     /* A request without a socket: called on the thread that finished it. */
     void (*on_done)(struct HttpTask *t);

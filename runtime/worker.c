@@ -7,6 +7,7 @@
 #include "queue/slab.h"
 #include "runtime/canned.h"
 #include "runtime/exec.h"
+#include "runtime/heavy.h"
 #include "runtime/lane.h"
 #include "runtime/linger.h"
 
@@ -16,7 +17,6 @@ enum {
      * connections whose tasks stay on the ring, and the next may put as many new ones there. */
     RUNS_BETWEEN_DRAINS = 3,
     AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
-    GONE_SLEEP_MS = 1000,    /* how long a connection that is closed already may be held */
     DRAIN_SLEEP_MS = 20,
     FORCED_READ_NS = 300000000, /* how long a client may take to read its last reply after a forced stop */
     DRAIN_QUIET_NS = 200000000  /* how long an idle connection may still send a request while draining */
@@ -30,9 +30,10 @@ struct worker {
     uv_poll_t http_poll;
     bool http_polled;
     slab *tasks;
-    ring *home;        /* [owner] both ends */
-    ring *shared;      /* [owner] pushes, [any heavy worker] pops */
-    ring **done;       /* one a heavy worker: it pushes, [owner] pops */
+    ring *home;                     /* [owner] both ends */
+    ring *shared;                   /* [owner] pushes, [any heavy worker] pops */
+    atomic_uint_fast64_t *finished; /* a bit a heavy worker: its done ring is worth a look */
+    unsigned finished_words;
     HttpTask **outbox; /* suspended in this turn, to be published */
     size_t outbox_count;
     HttpTask **dropped; /* cancelled while their coroutine waits here */
@@ -41,7 +42,6 @@ struct worker {
     size_t busy;     /* tasks between QUEUED and the end */
     unsigned turns_without_loop;
     uint64_t active_ns; /* when a request or connection last moved; for the drain */
-    uint64_t gone_ns;   /* when http_close_gone was called last */
     lingering lingering;
     atomic_uint connections; /* [owner writes] for metrics */
 };
@@ -99,6 +99,9 @@ static void on_sent(void *owner, HttpTask *t)
     worker *w = owner;
     if (!t->ready_ns)
         w->busy++; /* answered early: it never went through on_ready */
+    /* The server's own reply: no handler has moved the clock since its request came. */
+    if (!t->started_ns)
+        exec_tick(&w->exec);
     w->active_ns = w->exec.now_ns;
     w->exec.runner->sent(w->exec.runner->user, w->index, t, w->exec.now_ns);
 }
@@ -183,20 +186,32 @@ static void release(worker *w, HttpTask *t)
         http_resume(w->http, t);
 }
 
-static void adopt_done(worker *w)
+static void adopt_done_of(worker *w, const heavy *from)
 {
     HttpTask *t;
-    for (unsigned i = 0; i < w->pool->config.heavies; i++)
-        while ((t = ring_pop(w->done[i])))
-            release(w, t);
+    ring *done = heavy_done_ring(from, w->index);
+    while ((t = ring_pop(done)))
+        release(w, t);
 }
 
-static size_t done_depth(const worker *w)
+/* A turn with nothing finished costs a load for 64 heavy workers. */
+static void adopt_done(worker *w)
 {
-    size_t n = 0;
-    for (unsigned i = 0; i < w->pool->config.heavies; i++)
-        n += ring_depth(w->done[i]);
-    return n;
+    for (unsigned i = 0; i < w->finished_words; i++) {
+        if (!atomic_load_explicit(&w->finished[i], memory_order_relaxed))
+            continue;
+        uint64_t bits = atomic_exchange_explicit(&w->finished[i], 0, memory_order_acquire);
+        for (; bits; bits &= bits - 1)
+            adopt_done_of(w, w->pool->heavies[i * 64 + (unsigned)__builtin_ctzll(bits)]);
+    }
+}
+
+static bool is_any_done(const worker *w)
+{
+    for (unsigned i = 0; i < w->finished_words; i++)
+        if (atomic_load_explicit(&w->finished[i], memory_order_relaxed))
+            return true;
+    return false;
 }
 
 static void run_due(worker *w)
@@ -205,6 +220,17 @@ static void run_due(worker *w)
     uint64_t until_ns = w->exec.now_ns;
     while ((t = exec_run_due(&w->exec, until_ns)))
         release(w, t);
+}
+
+static void hand_over(worker *w, HttpTask *t)
+{
+    unsigned retry_s;
+    if (pool_admit(w->pool, t, &retry_s) == 0) {
+        t->heavy = true;
+        return;
+    }
+    canned_busy_for(t, "The server is busy", retry_s);
+    task_move(t, TASK_DONE);
 }
 
 static void run_one(worker *w, HttpTask *t)
@@ -220,10 +246,7 @@ static void run_one(worker *w, HttpTask *t)
         return;
     }
     if (lane_is_heavy(t->lane)) {
-        if (pool_admit(w->pool))
-            t->heavy = true;
-        else
-            answer_503(t, "The server is busy");
+        hand_over(w, t);
         return;
     }
     exec_run(&w->exec, t);
@@ -243,10 +266,12 @@ static void free_dropped(worker *w)
 {
     while (w->dropped_count) {
         HttpTask *t = w->dropped[--w->dropped_count];
-        if (t->heavy)
-            atomic_fetch_sub_explicit(&w->pool->waiting, 1, memory_order_relaxed);
-        else
+        if (t->heavy) {
+            pool_taken(w->pool);
+            pool_ran(w->pool, t);
+        } else {
             w->exec.runner->cancel(t);
+        }
         w->busy--;
         free_task(w, t);
     }
@@ -271,7 +296,7 @@ static void sleep_for(worker *w, int timeout_ms)
         exec_idle(&w->exec);
         wake_prepare(&w->exec.wake);
         bool stopping = pool_stage(w->pool) != POOL_RUNNING;
-        if (done_depth(w) || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
+        if (is_any_done(w) || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
     exec_sleep(&w->exec, timeout_ms);
@@ -282,43 +307,31 @@ static void sleep_for(worker *w, int timeout_ms)
 static void rest(worker *w, int max_ms)
 {
     int timeout = ring_depth(w->home) ? 0 : http_timeout_ms(w->http);
-    if (timeout == 0 && ++w->turns_without_loop < TURNS_WITHOUT_LOOP) {
-        exec_tick(&w->exec);
+    if (timeout == 0 && ++w->turns_without_loop < TURNS_WITHOUT_LOOP)
         return;
-    }
     w->turns_without_loop = 0;
     if (http_at_limit(w->http) && (timeout < 0 || timeout > AT_LIMIT_SLEEP_MS))
         timeout = AT_LIMIT_SLEEP_MS;
-    if (http_connections(w->http) && (timeout < 0 || timeout > GONE_SLEEP_MS))
-        timeout = GONE_SLEEP_MS;
     if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
         timeout = max_ms;
     sleep_for(w, timeout);
 }
 
-static void close_gone(worker *w)
-{
-    if (w->exec.now_ns - w->gone_ns < (uint64_t)GONE_SLEEP_MS * 1000000u)
-        return;
-    w->gone_ns = w->exec.now_ns;
-    http_close_gone(w->http);
-}
-
 static void turn(worker *w, int max_sleep_ms)
 {
     rest(w, max_sleep_ms);
-    close_gone(w);
     adopt_done(w);
     run_due(w);
     /* After adopting: what was finished after the drain began says that it is the last on its connection. */
     if (pool_stage(w->pool) != POOL_RUNNING)
         http_close_after_replies(w->http);
-    http_run(w->http);
+    http_run(w->http, w->exec.now_ns);
+    exec_tick(&w->exec); /* or the first handler below is charged for what the daemon took */
     exec_refresh(&w->exec);
     if (run_home(w))
-        http_run(w->http);
+        http_run(w->http, w->exec.now_ns);
     if (http_take_room_made(w->http))
-        http_run(w->http);
+        http_run(w->http, w->exec.now_ns);
     free_dropped(w);
     publish(w);
     atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);
@@ -411,14 +424,12 @@ static int make_rings(worker *w, size_t capacity)
 {
     w->home = ring_new(capacity * RUNS_BETWEEN_DRAINS);
     w->shared = ring_new(capacity);
-    w->done = calloc(w->pool->config.heavies + 1, sizeof(ring *));
-    for (unsigned i = 0; w->done && i < w->pool->config.heavies; i++)
-        if (!(w->done[i] = ring_new(capacity)))
-            return -ENOMEM;
+    w->finished_words = (w->pool->config.max_heavies + 63) / 64;
+    w->finished = calloc(w->finished_words, sizeof(*w->finished));
     w->outbox = calloc(w->capacity, sizeof(HttpTask *));
     w->dropped = calloc(w->capacity, sizeof(HttpTask *));
     w->tasks = slab_new(sizeof(HttpTask), TASK_KEPT_BYTES, task_fini);
-    return w->home && w->shared && w->done && w->outbox && w->dropped && w->tasks ? 0 : -ENOMEM;
+    return w->home && w->shared && w->finished && w->outbox && w->dropped && w->tasks ? 0 : -ENOMEM;
 }
 
 int worker_new(pool *p, unsigned index, worker **ret_worker)
@@ -437,7 +448,7 @@ int worker_new(pool *p, unsigned index, worker **ret_worker)
     http_config config = p->config.http;
     config.listen_fd = p->config.listen_fds[index];
     config.own_listener = p->config.own_listeners;
-    config.max_connections = (p->config.max_connections + p->config.workers - 1) / p->config.workers;
+    config.max_connections = pool_worker_connections(&p->config);
     w->capacity = config.max_connections;
     err = make_rings(w, w->capacity);
     if (err == 0)
@@ -471,9 +482,7 @@ void worker_free(worker *w)
     slab_free(w->tasks);
     ring_free(w->home);
     ring_free(w->shared);
-    for (unsigned i = 0; w->done && i < w->pool->config.heavies; i++)
-        ring_free(w->done[i]);
-    free(w->done);
+    free(w->finished);
     free(w->outbox);
     free(w->dropped);
     free(w);
@@ -484,11 +493,12 @@ ring *worker_shared_ring(worker *w)
     return w->shared;
 }
 
-void worker_push_done(worker *w, unsigned heavy_index, HttpTask *t)
+void worker_tell_done(worker *w, unsigned heavy_index)
 {
-    int err = ring_push(w->done[heavy_index], t);
-    assert(err == 0 && "a done ring holds every connection's task");
-    (void)err;
+    /* Release; pairs with the exchange in adopt_done. Also when the bit is set already: the owner may just
+     * have read it, and looked at the ring before the push. */
+    atomic_fetch_or_explicit(&w->finished[heavy_index / 64], UINT64_C(1) << heavy_index % 64,
+                             memory_order_release);
 }
 
 void worker_signal(worker *w)
@@ -496,8 +506,17 @@ void worker_signal(worker *w)
     wake_signal(&w->exec.wake);
 }
 
+unsigned worker_index(const worker *w)
+{
+    return w->index;
+}
+
 pool_depths worker_depths(const worker *w)
 {
-    return (pool_depths){ring_depth(w->home), ring_depth(w->shared), done_depth(w),
-                         atomic_load_explicit(&w->connections, memory_order_relaxed)};
+    size_t done = 0;
+    for (unsigned i = 0; i < pool_heavies_made(w->pool); i++)
+        done += ring_depth(heavy_done_ring(w->pool->heavies[i], w->index));
+    return (pool_depths){ring_depth(w->home), ring_depth(w->shared), done,
+                         atomic_load_explicit(&w->connections, memory_order_relaxed),
+                         atomic_load_explicit(&w->exec.vm_bytes, memory_order_relaxed)};
 }

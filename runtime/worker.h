@@ -20,10 +20,12 @@ void worker_turn(worker *w);
 /* Where heavy workers take this worker's tasks from. Thread: any heavy worker. */
 ring *worker_shared_ring(worker *w);
 
-/* Give a finished task back; worker_signal after the last of a batch. Thread: the heavy worker of that
- * number; worker_signal any. */
-void worker_push_done(worker *w, unsigned heavy_index, HttpTask *t);
+/* The heavy worker of that number has put a finished task on the done ring between them; worker_signal after
+ * the last of a batch. Thread: any. */
+void worker_tell_done(worker *w, unsigned heavy_index);
 void worker_signal(worker *w);
+
+unsigned worker_index(const worker *w);
 
 /* Thread: any. */
 pool_depths worker_depths(const worker *w);

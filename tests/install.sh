@@ -17,7 +17,8 @@ prefix=$dir/prefix
 cmake --install "$build" --prefix "$prefix" >"$dir/log" || { cat "$dir/log"; fail "cmake --install failed"; }
 version=$("$prefix/bin/poolsrv" --version) || fail "the installed program does not run"
 for path in include/poolsrv.h share/man/man1/poolsrv.1 share/bash-completion/completions/poolsrv \
-    share/doc/poolsrv/examples/embed.c share/doc/poolsrv/examples/hello.lua; do
+    share/doc/poolsrv/examples/embed.c share/doc/poolsrv/examples/hello.lua \
+    share/poolsrv/meta/poolsrv.lua share/poolsrv/luacheckrc; do
     [ -s "$prefix/$path" ] || fail "$path is not installed"
 done
 bash -n "$prefix/share/bash-completion/completions/poolsrv"

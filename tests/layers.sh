@@ -33,6 +33,26 @@ never() {
     refuse "$1/ $3" < <(includes "$1" | grep -E ":($2)\$")
 }
 
+# quoted FILE-OR-FOLDER...: what is included between quotes, as `includes` shows it.
+quoted() {
+    grep -rHnE --include='*.[ch]' '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$@" |
+        sed -E 's/^([^:]*:[0-9]+):[^"]*"([^"]*)".*/\1:\2/' || true
+}
+
+# program LUA-HEADERS: api/main.c and api/program/ are what any program round the library could be.
+program() {
+    local file
+    for file in api/main.c api/program; do
+        [ -e "$file" ] || continue
+        refuse 'the program knows the public header, its own parts and the C library only' < <(
+            quoted "$file" | grep -vE ':api/(poolsrv\.h|program/[a-z_]+\.(h|def))$'
+            includes -H "$file" | grep -E ":($1|uv\.h|microhttpd\.h|ck_.*)\$")
+    done
+    [ -d api ] || return 0
+    refuse 'only the program knows its parts' < <(
+        includes queue vm runtime api 2>/dev/null | grep -vE '^api/(main\.c|program/)' | grep -E ':api/program/')
+}
+
 check() {
     local lua='lua\.h|lauxlib\.h|lualib\.h|luaconf\.h|lua\.hpp'
     only queue 'queue'
@@ -51,11 +71,7 @@ check() {
         refuse 'only runtime/http*.c may know libmicrohttpd' < <(
             includes runtime | grep -E ':microhttpd\.h$' | grep -vE '^runtime/http[a-z_]*\.c:')
     fi
-    if [ -f api/main.c ]; then
-        refuse 'the program knows the public header and the C library only' < <(
-            grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' api/main.c | grep -v '"api/poolsrv\.h"'
-            includes -H api/main.c | grep -E ":($lua|uv\.h|microhttpd\.h|ck_.*)\$")
-    fi
+    program "$lua"
 }
 
 # A tree in which each line is one breach; every one must be found.
@@ -87,6 +103,11 @@ api/a.c <ck_ring.h>
 api/main.c "api/options.h"
 api/main.c <uv.h>
 api/main.c <lua.h>
+api/program/a.c "api/options.h"
+api/program/a.h "runtime/exposition.h"
+api/program/a.c "queue/buf.h"
+api/program/a.c <lauxlib.h>
+api/a.c "api/program/a.h"
 BREACHES
     found=$("$here/tests/layers.sh" "$tree" | wc -l) || true
     rm -rf "$tree"

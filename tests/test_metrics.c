@@ -105,7 +105,7 @@ START_TEST(requests_without_a_route_are_counted_as_none)
     render();
     LINE("poolsrv_http_requests_total{route=\"none\",method=\"DELETE\",status=\"404\"} 1");
     LINE("poolsrv_http_requests_total{route=\"none\",method=\"other\",status=\"501\"} 1");
-    LINE("poolsrv_http_request_duration_seconds_count{route=\"none\"} 2");
+    LINE("poolsrv_http_request_duration_seconds_count{route=\"none\",method=\"none\"} 2");
 }
 END_TEST
 
@@ -142,7 +142,8 @@ START_TEST(duration_is_in_its_bucket_and_all_above)
     char line[128];
     count(user_get, METHOD_GET, 200, durations[_i].ns);
     render();
-    const char *format = "poolsrv_http_request_duration_seconds_bucket{route=\"/users/:id\",le=\"%s\"} %d";
+    const char *format =
+        "poolsrv_http_request_duration_seconds_bucket{route=\"/users/:id\",method=\"GET\",le=\"%s\"} %d";
     snprintf(line, sizeof(line), format, durations[_i].first, 1);
     LINE(line);
     snprintf(line, sizeof(line), format, "+Inf", 1);
@@ -154,14 +155,17 @@ START_TEST(duration_is_in_its_bucket_and_all_above)
 }
 END_TEST
 
-START_TEST(durations_of_routes_with_one_pattern_are_added)
+START_TEST(durations_are_those_of_a_handler)
 {
     count(users_get, METHOD_GET, 200, MS);
-    count(users_post, METHOD_POST, 201, 2 * MS);
+    count(users_get, METHOD_HEAD, 200, MS);
+    count(users_post, METHOD_POST, 201, 3 * MS);
     render();
-    LINE("poolsrv_http_request_duration_seconds_count{route=\"/users\"} 2");
-    LINE("poolsrv_http_request_duration_seconds_sum{route=\"/users\"} 0.003000000");
-    LINE("poolsrv_http_request_duration_seconds_bucket{route=\"/users\",le=\"+Inf\"} 2");
+    LINE("poolsrv_http_request_duration_seconds_count{route=\"/users\",method=\"GET\"} 2");
+    LINE("poolsrv_http_request_duration_seconds_sum{route=\"/users\",method=\"GET\"} 0.002000000");
+    LINE("poolsrv_http_request_duration_seconds_bucket{route=\"/users\",method=\"GET\",le=\"+Inf\"} 2");
+    LINE("poolsrv_http_request_duration_seconds_sum{route=\"/users\",method=\"POST\"} 0.003000000");
+    ck_assert_ptr_null(strstr(out.p, "duration_seconds_count{route=\"/users\",method=\"HEAD\"}"));
 }
 END_TEST
 
@@ -172,7 +176,7 @@ START_TEST(clock_that_runs_backwards_counts_as_no_time)
     t.started_ns = 800;
     metrics_count(block, &t, t.received_ns - 500);
     render();
-    LINE("poolsrv_http_request_duration_seconds_sum{route=\"/users\"} 0.000000000");
+    LINE("poolsrv_http_request_duration_seconds_sum{route=\"/users\",method=\"GET\"} 0.000000000");
     LINE("poolsrv_queue_wait_seconds_sum 0.000000000");
 }
 END_TEST
@@ -229,7 +233,7 @@ START_TEST(blocks_of_all_workers_are_added)
     render_blocks((const metrics *const[]){block, NULL, other}, 3);
     LINE("poolsrv_http_requests_total{route=\"/users\",method=\"GET\",status=\"200\"} 2");
     LINE("poolsrv_http_requests_total{route=\"/users\",method=\"GET\",status=\"404\"} 1");
-    LINE("poolsrv_http_request_duration_seconds_count{route=\"/users\"} 3");
+    LINE("poolsrv_http_request_duration_seconds_count{route=\"/users\",method=\"GET\"} 3");
     LINE("poolsrv_context_field_reads_total{route=\"/users\",field=\"method\"} 3");
     metrics_free(other);
 }
@@ -255,7 +259,7 @@ START_TEST(generations_with_other_routes_are_added_by_pattern)
     LINE("poolsrv_http_requests_total{route=\"/users\",method=\"GET\",status=\"200\"} 2");
     LINE("poolsrv_http_requests_total{route=\"/users/:id\",method=\"GET\",status=\"200\"} 1");
     LINE("poolsrv_http_requests_total{route=\"/new\",method=\"GET\",status=\"200\"} 1");
-    LINE("poolsrv_http_request_duration_seconds_count{route=\"/users\"} 2");
+    LINE("poolsrv_http_request_duration_seconds_count{route=\"/users\",method=\"GET\"} 2");
     LINE("# TYPE poolsrv_http_requests_total counter");
     metrics_free(after);
     route_tree_free(before);
@@ -356,7 +360,7 @@ static uint64_t figure(const char *name)
 
 START_TEST(figures_read_while_counting_never_go_back_and_end_exact)
 {
-    const char *name = "poolsrv_http_request_duration_seconds_count{route=\"/users\"} ";
+    const char *name = "poolsrv_http_request_duration_seconds_count{route=\"/users\",method=\"GET\"} ";
     uint64_t last = 0;
     pthread_t thread;
     ck_assert_int_eq(pthread_create(&thread, NULL, count_many, NULL), 0);
@@ -382,7 +386,7 @@ static Suite *metrics_suite(void)
     tcase_add_test(tc, statuses_beyond_the_table_are_counted_as_other);
     tcase_add_loop_test(tc, duration_is_in_its_bucket_and_all_above, 0,
                         sizeof(durations) / sizeof(durations[0]));
-    tcase_add_test(tc, durations_of_routes_with_one_pattern_are_added);
+    tcase_add_test(tc, durations_are_those_of_a_handler);
     tcase_add_test(tc, clock_that_runs_backwards_counts_as_no_time);
     tcase_add_test(tc, wait_is_counted_for_requests_whose_handler_started);
     tcase_add_test(tc, field_reads_are_counted_by_route_and_field);

@@ -153,6 +153,8 @@ START_TEST(limits_themselves_are_good)
     sets("header-room", "4096");
     sets("header-room", "16m");
     sets("handler-timeout", "0");
+    sets("admin", ":0");
+    sets("admin", "[::1]:65535");
 }
 END_TEST
 
@@ -194,6 +196,10 @@ static const struct {
     {"lane", "auto|light", "--lane auto|light: expected auto, light or heavy"},
     {"log-level", "trace", "--log-level trace: expected error, warn, info or debug"},
     {"host", "", "--host : expected ADDRESS of 1 to 255 bytes"},
+    {"admin", "9000", "--admin 9000: expected HOST:PORT, such as 127.0.0.1:9000"},
+    {"admin", "localhost:", "--admin localhost:: expected HOST:PORT, such as 127.0.0.1:9000"},
+    {"admin", "[::1]:65536", "--admin [::1]:65536: expected HOST:PORT, such as 127.0.0.1:9000"},
+    {"admin", ":80x", "--admin :80x: expected HOST:PORT, such as 127.0.0.1:9000"},
 };
 
 START_TEST(bad_value_is_refused_with_what_would_be_good)
@@ -364,6 +370,10 @@ START_TEST(config_names_bad_fields_and_values)
     ck_assert_str_eq(err.message, "no option is called colour");
     ck_assert_int_eq(options_config(&own, "port", "http", &err), PS_EINVAL);
     ck_assert_str_eq(err.message, "port = http: expected a whole number from 0 to 65535");
+    ck_assert_int_eq(options_config(&own, "admin", "http", &err), PS_EINVAL);
+    ck_assert_str_eq(err.message, "admin = http: expected HOST:PORT, such as 127.0.0.1:9000");
+    ck_assert_int_eq(options_config(&own, "host", NULL, &err), PS_EINVAL);
+    ck_assert_str_eq(err.message, "host: expected ADDRESS of 1 to 255 bytes");
     options_fini(&own);
 }
 END_TEST

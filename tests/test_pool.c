@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/canned.h"
+#include "runtime/clock.h"
 #include "runtime/lane.h"
 #include "runtime/listen.h"
 
@@ -28,12 +30,15 @@ typedef struct fake_vm {
 
 static struct {
     lane light, heavy;
-    atomic_uint entered, left, started, resumed, cancelled, sent, misplaced;
-    atomic_bool no_vm; /* enter fails */
+    atomic_uint entered, left, dismissed, started, resumed, cancelled, sent, misplaced;
+    atomic_uint timeless; /* sent in the moment they were received */
+    atomic_bool no_vm;    /* enter fails */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool open;        /* [lock] lets the handlers of /gate end */
     unsigned waiting; /* [lock] how many are in it */
+    atomic_bool spin_on;
+    atomic_uint spinning, troubles;
 } fake;
 
 static void *on_enter(void *user)
@@ -55,6 +60,12 @@ static void on_leave(void *user, void *vm)
     atomic_fetch_add(&fake.left, 1);
 }
 
+static void on_dismiss(void *user, void *vm)
+{
+    atomic_fetch_add(&fake.dismissed, 1);
+    on_leave(user, vm);
+}
+
 static void *on_refresh(void *user, void *vm)
 {
     (void)user;
@@ -69,6 +80,11 @@ static bool path_has(const HttpTask *t, const char *word)
 static void on_route(void *user, HttpTask *t)
 {
     (void)user;
+    if (path_has(t, "nowhere")) {
+        canned_error(t, 404, "Not Found");
+        task_move(t, TASK_DONE);
+        return;
+    }
     t->lane = path_has(t, "heavy") ? &fake.heavy : &fake.light;
 }
 
@@ -90,6 +106,14 @@ static void wait_at_gate(void)
     pthread_mutex_unlock(&fake.lock);
 }
 
+/* Computes, with no system call. */
+static void spin(void)
+{
+    atomic_fetch_add(&fake.spinning, 1);
+    while (atomic_load_explicit(&fake.spin_on, memory_order_relaxed))
+        ;
+}
+
 static runner_result on_start(void *held, HttpTask *t)
 {
     fake_vm *vm = held;
@@ -98,6 +122,8 @@ static runner_result on_start(void *held, HttpTask *t)
         atomic_fetch_add(&fake.misplaced, 1);
     if (path_has(t, "gate"))
         wait_at_gate();
+    if (path_has(t, "spin"))
+        spin();
     if (path_has(t, "park") || path_has(t, "ever")) {
         t->vm = vm;
         t->wake_ns = path_has(t, "ever") ? 3600 * SECOND : SECOND / 50;
@@ -134,8 +160,8 @@ static void on_sent(void *user, unsigned thread, HttpTask *t, uint64_t now_ns)
 {
     (void)user;
     (void)thread;
-    (void)t;
-    (void)now_ns;
+    if (now_ns <= t->received_ns)
+        atomic_fetch_add(&fake.timeless, 1);
     atomic_fetch_add(&fake.sent, 1);
 }
 
@@ -143,11 +169,13 @@ static void on_trouble(void *user, const char *message)
 {
     (void)user;
     (void)message;
+    atomic_fetch_add(&fake.troubles, 1);
 }
 
 static const runner fake_runner = {
     .enter = on_enter,
     .leave = on_leave,
+    .dismiss = on_dismiss,
     .refresh = on_refresh,
     .route = on_route,
     .start = on_start,
@@ -195,8 +223,8 @@ static void setup(void)
     memset(&fake, 0, sizeof(fake));
     pthread_mutex_init(&fake.lock, NULL);
     pthread_cond_init(&fake.changed, NULL);
-    lane_init(&fake.light, LANE_ALL_LIGHT, false);
-    lane_init(&fake.heavy, LANE_ALL_HEAVY, false);
+    lane_init(&fake.light, LANE_ALL_LIGHT, false, 0);
+    lane_init(&fake.heavy, LANE_ALL_HEAVY, false, 0);
 }
 
 static void end(enum pool_stage stage)
@@ -210,12 +238,17 @@ static void end(enum pool_stage stage)
     ck_assert_uint_eq(atomic_load(&fake.misplaced), 0);
 }
 
-static void open_gate(void)
+static void set_gate(bool open)
 {
     pthread_mutex_lock(&fake.lock);
-    fake.open = true;
+    fake.open = open;
     pthread_cond_broadcast(&fake.changed);
     pthread_mutex_unlock(&fake.lock);
+}
+
+static void open_gate(void)
+{
+    set_gate(true);
 }
 
 static void wait_for_gate(unsigned waiting)
@@ -227,6 +260,18 @@ static void wait_for_gate(unsigned waiting)
     while (fake.waiting < waiting)
         ck_assert_int_eq(pthread_cond_timedwait(&fake.changed, &fake.lock, &until), 0);
     pthread_mutex_unlock(&fake.lock);
+}
+
+/* Until so many heavy threads run. */
+static void wait_for_heavies(unsigned running)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&p->lock);
+    while (pool_heavies_of(p).running != running)
+        ck_assert_int_eq(pthread_cond_timedwait(&p->changed, &p->lock, &until), 0);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* --- clients --- */
@@ -290,6 +335,25 @@ START_TEST(light_task_is_answered)
     end(POOL_DRAINING);
     ck_assert_uint_eq(atomic_load(&fake.started), 3);
     ck_assert_uint_eq(atomic_load(&fake.sent), 3);
+}
+END_TEST
+
+START_TEST(every_reply_takes_its_time_the_servers_own_too)
+{
+    start(usual);
+    int fd = client();
+    ask(fd, "/");
+    expect(fd, 200, "done");
+    ask(fd, "/heavy");
+    expect(fd, 200, "done");
+    ask(fd, "/nowhere");
+    expect(fd, 404, "Not Found");
+    ck_assert_int_eq(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+    expect(fd, 400, "Host is missing");
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.sent), 4);
+    ck_assert_uint_eq(atomic_load(&fake.timeless), 0);
 }
 END_TEST
 
@@ -423,6 +487,317 @@ START_TEST(tasks_beyond_max_queue_get_503_with_retry_after)
     expect(refused, 200, "done");
     close(running);
     close(refused);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+/* --- more heavy workers --- */
+
+static const pool_config growing = {
+    .workers = 2,
+    .heavies = 1,
+    .max_heavies = 4,
+    .heavy_idle_ns = 3600 * SECOND,
+    .max_connections = 100,
+    .max_queue = 100,
+    .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
+};
+
+/* Ask for something n times, each on a connection of its own. */
+static void ask_all(int *fds, unsigned n, const char *path)
+{
+    for (unsigned i = 0; i < n; i++)
+        ask(fds[i] = client(), path);
+}
+
+static void expect_all(const int *fds, unsigned n, int status, const char *part)
+{
+    for (unsigned i = 0; i < n; i++) {
+        expect(fds[i], status, part);
+        close(fds[i]);
+    }
+}
+
+START_TEST(blocked_heavy_workers_are_joined_by_others)
+{
+    int fds[4];
+    start(growing);
+    ask_all(fds, 4, "/heavy/gate");
+    wait_for_gate(4);
+    ck_assert_uint_eq(pool_heavies_of(p).running, 4);
+    ck_assert_uint_eq(pool_heavies_of(p).busy, 4);
+    open_gate();
+    expect_all(fds, 4, 200, "done");
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.dismissed), 0);
+}
+END_TEST
+
+START_TEST(there_are_never_more_heavy_workers_than_max_heavies)
+{
+    int fds[20];
+    start(growing);
+    ask_all(fds, 20, "/heavy/gate");
+    wait_for_gate(4);
+    open_gate();
+    expect_all(fds, 20, 200, "done");
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.entered), 2 + 4);
+}
+END_TEST
+
+START_TEST(without_max_heavies_there_are_as_many_as_heavies)
+{
+    int fds[3];
+    pool_config config = growing;
+    config.max_heavies = 0;
+    start(config);
+    ask_all(fds, 3, "/heavy/gate");
+    wait_for_gate(1);
+    ck_assert_uint_eq(pool_heavies_of(p).max, 1);
+    open_gate();
+    expect_all(fds, 3, 200, "done");
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.entered), 2 + 1);
+}
+END_TEST
+
+START_TEST(idle_heavy_workers_beyond_the_usual_number_end_and_come_again)
+{
+    pool_config config = growing;
+    config.heavy_idle_ns = 1;
+    start(config);
+    for (int round = 0; round < 10; round++) {
+        int fds[4];
+        set_gate(false);
+        ask_all(fds, 4, "/heavy/gate");
+        wait_for_gate(4);
+        open_gate();
+        expect_all(fds, 4, 200, "done");
+        wait_for_heavies(1);
+    }
+    int fd = client();
+    ask(fd, "/heavy");
+    expect(fd, 200, "done");
+    close(fd);
+    end(POOL_DRAINING);
+    ck_assert_uint_ge(atomic_load(&fake.dismissed), 10 * 3);
+    ck_assert_uint_eq(atomic_load(&fake.left) - atomic_load(&fake.dismissed), 2 + 1);
+}
+END_TEST
+
+/* Tasks come while heavy workers end of themselves: none may be left lying. */
+START_TEST(no_task_is_lost_to_a_heavy_worker_that_ends)
+{
+    pool_config config = growing;
+    config.heavy_idle_ns = 1;
+    start(config);
+    open_gate();
+    int blocked = client(), fd = client();
+    for (int round = 0; round < 20; round++) {
+        set_gate(false);
+        ask(blocked, "/heavy/gate");
+        wait_for_gate(1);
+        /* The usual one is blocked: each of these needs another. */
+        for (int i = 0; i < 10; i++) {
+            ask(fd, "/heavy");
+            expect(fd, 200, "done");
+        }
+        open_gate();
+        expect(blocked, 200, "done");
+    }
+    close(blocked);
+    close(fd);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(task_that_parked_on_a_heavy_worker_beyond_the_usual_number_is_resumed_there)
+{
+    pool_config config = growing;
+    config.heavy_idle_ns = 1;
+    start(config);
+    int blocked = client(), fds[10];
+    ask(blocked, "/heavy/gate");
+    wait_for_gate(1);
+    ask_all(fds, 10, "/heavy/park");
+    expect_all(fds, 10, 200, "resumed");
+    open_gate();
+    expect(blocked, 200, "done");
+    close(blocked);
+    wait_for_heavies(1);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.resumed), 10);
+}
+END_TEST
+
+START_TEST(heavy_workers_that_compute_for_long_are_joined_by_others)
+{
+    pool_config config = growing;
+    config.max_heavies = 2;
+    start(config);
+    atomic_store(&fake.spin_on, true);
+    int spinning = client(), other = client();
+    ask(spinning, "/heavy/spin");
+    ask(other, "/heavy");
+    expect(other, 200, "done");
+    ck_assert_uint_eq(atomic_load(&fake.spinning), 1);
+    atomic_store(&fake.spin_on, false);
+    expect(spinning, 200, "done");
+    close(spinning);
+    close(other);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(heavy_worker_more_that_gets_no_vm_is_told_of_and_tried_again)
+{
+    start(growing);
+    int blocked = client(), other = client();
+    ask(blocked, "/heavy/gate");
+    wait_for_gate(1);
+    atomic_store(&fake.no_vm, true);
+    ask(other, "/heavy");
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&p->lock);
+    while (atomic_load(&fake.troubles) == 0 || pool_heavies_of(p).running != 1)
+        ck_assert_int_eq(pthread_cond_timedwait(&p->changed, &p->lock, &until), 0);
+    pthread_mutex_unlock(&p->lock);
+    atomic_store(&fake.no_vm, false);
+    expect(other, 200, "done");
+    open_gate();
+    expect(blocked, 200, "done");
+    close(blocked);
+    close(other);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(drain_starts_heavy_workers_that_it_needs)
+{
+    int fds[3];
+    start(growing);
+    ask_all(fds, 3, "/heavy/gate");
+    wait_for_gate(1);
+    pool_set_stage(p, POOL_DRAINING);
+    wait_for_gate(3);
+    open_gate();
+    expect_all(fds, 3, 200, "Connection: close");
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(forced_stop_answers_what_waits_for_blocked_heavy_workers)
+{
+    int fds[4];
+    start(growing);
+    ask_all(fds, 4, "/heavy/gate");
+    wait_for_gate(4);
+    int waits = client();
+    ask(waits, "/");
+    expect(waits, 200, "done");
+    ask(waits, "/heavy");
+    pool_set_stage(p, POOL_FORCED);
+    open_gate();
+    expect_all(fds, 4, 200, "done");
+    expect(waits, 503, "stopping");
+    close(waits);
+    end(POOL_FORCED);
+}
+END_TEST
+
+/* --- how long tasks may wait --- */
+
+START_TEST(task_is_refused_when_the_expected_wait_is_too_long)
+{
+    pool_config config = usual;
+    config.max_wait_ns = 15 * SECOND;
+    start(config);
+    lane_served(&fake.heavy, 10 * SECOND);
+    int running = client(), waits = client(), refused = client();
+    ask(running, "/heavy/gate"); /* it rests: no wait is expected, whatever the task takes */
+    wait_for_gate(1);
+    ask(waits, "/"); /* the reply says that the worker has gone round */
+    expect(waits, 200, "done");
+    ask(waits, "/heavy"); /* behind 10 seconds */
+    ask(refused, "/");
+    expect(refused, 200, "done");
+    ask(refused, "/heavy"); /* behind 20 seconds, 5 too many */
+    expect(refused, 503, "Retry-After: 6\r\n");
+    ck_assert_uint_eq(atomic_load(&p->waiting), 1);
+    open_gate();
+    expect(running, 200, "done");
+    expect(waits, 200, "done");
+    ask(refused, "/heavy");
+    expect(refused, 200, "done");
+    close(running);
+    close(waits);
+    close(refused);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.started), 2 + 3);
+}
+END_TEST
+
+START_TEST(nothing_is_expected_of_what_has_been_answered_or_left)
+{
+    pool_config config = usual;
+    config.max_wait_ns = SECOND;
+    start(config);
+    lane_served(&fake.heavy, SECOND / 2);
+    for (int i = 0; i < 50; i++) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        int fd = client();
+        ask(fd, i % 2 ? "/heavy" : "/heavy/park");
+        if (i % 3)
+            expect(fd, 200, i % 2 ? "done" : "resumed");
+        else
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        close(fd);
+    }
+    pool_set_stage(p, POOL_DRAINING);
+    ck_assert(pool_wait(p, PATIENCE_S * SECOND));
+    ck_assert_uint_eq(atomic_load(&p->due_ns), 0);
+    ck_assert_uint_eq(atomic_load(&p->waiting), 0);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(tasks_that_block_are_expected_to_share_all_threads_there_may_be)
+{
+    lane blocking;
+    HttpTask t = {.lane = &blocking};
+    unsigned retry_s;
+    start(growing);
+    lane_init(&blocking, LANE_AUTO, false, 0);
+    lane_served(&blocking, 8 * SECOND);
+    ck_assert_int_eq(pool_admit(p, &t, &retry_s), 0);
+    ck_assert_uint_eq(t.cost_ns, 8 * SECOND);
+    pool_taken(p);
+    pool_ran(p, &t);
+    lane_ran(&blocking, &(lane_run){8 * SECOND, 8 * SECOND, 8 * SECOND}, 1);
+    ck_assert_int_eq(pool_admit(p, &t, &retry_s), 0);
+    ck_assert_uint_eq(t.cost_ns, 2 * SECOND);
+    pool_taken(p);
+    pool_ran(p, &t);
+    ck_assert_uint_eq(atomic_load(&p->due_ns), 0);
+    end(POOL_DRAINING);
+}
+END_TEST
+
+START_TEST(task_of_a_route_that_never_ran_is_expected_to_take_what_others_take)
+{
+    lane fresh;
+    HttpTask t = {.lane = &fresh};
+    unsigned retry_s;
+    start(usual);
+    lane_init(&fresh, LANE_AUTO, false, 0);
+    atomic_store(&p->mean_ns, 3 * SECOND);
+    ck_assert_int_eq(pool_admit(p, &t, &retry_s), 0);
+    ck_assert_uint_eq(t.cost_ns, 3 * SECOND);
+    pool_taken(p);
+    pool_ran(p, &t);
     end(POOL_DRAINING);
 }
 END_TEST
@@ -616,6 +991,40 @@ START_TEST(forced_stop_answers_injected_tasks_with_503)
 }
 END_TEST
 
+START_TEST(task_that_waited_too_long_is_answered_without_running_it)
+{
+    pool_config config = usual;
+    config.max_wait_ns = PATIENCE_S * SECOND;
+    start(config);
+    injected *late = new_injected("/"), *in_time = new_injected("/");
+    late->task.ready_ns = clock_now_ns() - 2 * PATIENCE_S * SECOND;
+    in_time->task.ready_ns = clock_now_ns();
+    ck_assert_int_eq(pool_inject(p, &late->task), 0);
+    ck_assert_int_eq(wait_injected(late), 503);
+    ck_assert_int_eq(pool_inject(p, &in_time->task), 0);
+    ck_assert_int_eq(wait_injected(in_time), 200);
+    free_injected(late);
+    free_injected(in_time);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.started), 1);
+}
+END_TEST
+
+START_TEST(task_past_the_handler_timeout_is_answered_without_running_it)
+{
+    pool_config config = usual;
+    config.handler_timeout_ns = PATIENCE_S * SECOND;
+    start(config);
+    injected *late = new_injected("/");
+    late->task.ready_ns = clock_now_ns() - 2 * PATIENCE_S * SECOND;
+    ck_assert_int_eq(pool_inject(p, &late->task), 0);
+    ck_assert_int_eq(wait_injected(late), 503);
+    free_injected(late);
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.started), 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("pool");
@@ -623,6 +1032,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, light_task_is_answered);
+    tcase_add_test(t, every_reply_takes_its_time_the_servers_own_too);
     tcase_add_test(t, heavy_task_is_answered);
     tcase_add_test(t, busy_heavy_worker_does_not_hold_up_a_light_task);
     tcase_add_test(t, heavy_tasks_are_spread_over_idle_heavy_workers);
@@ -630,6 +1040,22 @@ static Suite *suite(void)
     tcase_add_loop_test(t, parked_task_does_not_hold_its_thread, 0, 2);
     tcase_add_loop_test(t, task_parked_beyond_the_handler_timeout_is_cancelled_with_503, 0, 2);
     tcase_add_test(t, tasks_beyond_max_queue_get_503_with_retry_after);
+    tcase_add_test(t, blocked_heavy_workers_are_joined_by_others);
+    tcase_add_test(t, there_are_never_more_heavy_workers_than_max_heavies);
+    tcase_add_test(t, without_max_heavies_there_are_as_many_as_heavies);
+    tcase_add_test(t, idle_heavy_workers_beyond_the_usual_number_end_and_come_again);
+    tcase_add_test(t, no_task_is_lost_to_a_heavy_worker_that_ends);
+    tcase_add_test(t, task_that_parked_on_a_heavy_worker_beyond_the_usual_number_is_resumed_there);
+    tcase_add_test(t, heavy_workers_that_compute_for_long_are_joined_by_others);
+    tcase_add_test(t, heavy_worker_more_that_gets_no_vm_is_told_of_and_tried_again);
+    tcase_add_test(t, drain_starts_heavy_workers_that_it_needs);
+    tcase_add_test(t, forced_stop_answers_what_waits_for_blocked_heavy_workers);
+    tcase_add_test(t, task_is_refused_when_the_expected_wait_is_too_long);
+    tcase_add_test(t, nothing_is_expected_of_what_has_been_answered_or_left);
+    tcase_add_test(t, tasks_that_block_are_expected_to_share_all_threads_there_may_be);
+    tcase_add_test(t, task_of_a_route_that_never_ran_is_expected_to_take_what_others_take);
+    tcase_add_test(t, task_that_waited_too_long_is_answered_without_running_it);
+    tcase_add_test(t, task_past_the_handler_timeout_is_answered_without_running_it);
     tcase_add_test(t, drain_waits_for_running_and_parked_tasks);
     tcase_add_loop_test(t, forced_stop_evicts_parked_tasks_with_503, 0, 2);
     tcase_add_loop_test(t, pool_without_clients_ends_at_once, 0, 2);

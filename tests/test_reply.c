@@ -99,6 +99,14 @@ static const answer_case returns[] = {
      "409 application/json|{\"error\":\"bad\",\"status\":409,\"request_id\":\"req-1\"}"},
     {"api.error(400, 'bad'), 409",
      "409 application/json|{\"error\":\"bad\",\"status\":409,\"request_id\":\"req-1\"}"},
+    {"api.error(404)",
+     "404 application/json|{\"error\":\"Not Found\",\"status\":404,\"request_id\":\"req-1\"}"},
+    {"api.error(404, nil, { a = 1 })",
+     "404 application/json|{\"error\":\"Not "
+     "Found\",\"status\":404,\"request_id\":\"req-1\",\"fields\":{\"a\":1}}"},
+    {"api.error(404):status(409)",
+     "409 application/json|{\"error\":\"Conflict\",\"status\":409,\"request_id\":\"req-1\"}"},
+    {"api.error(599)", "599 application/json|{\"error\":\"Error\",\"status\":599,\"request_id\":\"req-1\"}"},
     {"api.error(400, 'a \"\\xff\"')",
      "400 application/json|{\"error\":\"a \\\"\xef\xbf\xbd\\\"\",\"status\":400,\"request_id\":\"req-1\"}"},
 };

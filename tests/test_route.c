@@ -74,50 +74,6 @@ static void value_is(size_t i, const char *want)
                   got.values[i].p, want);
 }
 
-/* ---- methods ---- */
-
-START_TEST(method_names_come_back)
-{
-    for (unsigned m = 0; m < METHOD_COUNT; m++)
-        ck_assert_int_eq(method_from(str_from(method_name((enum http_method)m))), (int)m);
-    ck_assert_int_eq(method_from(STR("PATCH")), METHOD_PATCH);
-}
-END_TEST
-
-START_TEST(other_methods_are_unknown)
-{
-    static const char *const unknown[] = {"",      "get",  "Get",    "GE",      "GETS",    "TRACE",
-                                          "PURGE", "HEED", "DELETF", "CONNECT", "OPTIONZ", "PROPFIND"};
-    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
-        ck_assert_int_eq(method_from(str_from(unknown[i])), -1);
-    ck_assert_int_eq(method_from((str){0}), -1);
-}
-END_TEST
-
-START_TEST(allow_text_is_sorted)
-{
-    char text[ROUTE_ALLOW_BYTES];
-    int n = route_allow_text(METHOD_BIT(METHOD_POST) | METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD) |
-                                 METHOD_BIT(METHOD_OPTIONS),
-                             text, sizeof text);
-    ck_assert_str_eq(text, "GET, HEAD, OPTIONS, POST");
-    ck_assert_int_eq(n, (int)strlen(text));
-    ck_assert_int_eq(route_allow_text(0, text, sizeof text), 0);
-    ck_assert_str_eq(text, "");
-}
-END_TEST
-
-START_TEST(allow_text_of_all_methods_fits)
-{
-    char text[ROUTE_ALLOW_BYTES];
-    ck_assert_int_gt(route_allow_text(~0u, text, sizeof text), 0);
-    ck_assert_str_eq(text, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
-    ck_assert_int_eq(route_allow_text(~0u, text, 44), -ENOSPC);
-    ck_assert_int_eq(route_allow_text(~0u, text, 45), 44);
-    ck_assert_int_eq(route_allow_text(0, text, 0), -ENOSPC);
-}
-END_TEST
-
 /* ---- definition ---- */
 
 START_TEST(routes_are_listed_in_order_of_definition)
@@ -483,11 +439,11 @@ START_TEST(missing_method_lists_those_of_all_routes_that_fit)
     define(METHOD_PATCH, "/users/:id/posts");
     ck_assert_int_eq(match(METHOD_POST, "/users/me"), ROUTE_METHOD_NOT_ALLOWED);
     ck_assert_ptr_null(got.route);
-    char text[ROUTE_ALLOW_BYTES];
-    route_allow_text(got.allowed, text, sizeof text);
+    char text[METHOD_ALLOW_BYTES];
+    method_allow_text(got.allowed, text, sizeof text);
     ck_assert_str_eq(text, "DELETE, GET, HEAD, OPTIONS, PUT");
     ck_assert_int_eq(match(METHOD_POST, "/users/you"), ROUTE_METHOD_NOT_ALLOWED);
-    route_allow_text(got.allowed, text, sizeof text);
+    method_allow_text(got.allowed, text, sizeof text);
     ck_assert_str_eq(text, "DELETE, OPTIONS, PUT");
 }
 END_TEST
@@ -772,13 +728,6 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("route");
-    TCase *methods = tcase_create("methods");
-    tcase_add_test(methods, method_names_come_back);
-    tcase_add_test(methods, other_methods_are_unknown);
-    tcase_add_test(methods, allow_text_is_sorted);
-    tcase_add_test(methods, allow_text_of_all_methods_fits);
-    suite_add_tcase(suite, methods);
-
     TCase *define_case = tcase_create("define");
     tcase_add_checked_fixture(define_case, setup, teardown);
     tcase_add_test(define_case, routes_are_listed_in_order_of_definition);

@@ -604,6 +604,113 @@ START_TEST(app_that_is_missing_returns_eapp)
 }
 END_TEST
 
+typedef struct listing {
+    int calls;
+    char text[2048];
+} listing;
+
+static void list_problem(const char *problem, int i, int n, void *user)
+{
+    listing *l = user;
+    ck_assert_int_eq(i, l->calls++);
+    ck_assert_int_lt(i, n);
+    strncat(l->text, strrchr(problem, '/') + 1, sizeof(l->text) - strlen(l->text) - 2);
+    strcat(l->text, "\n");
+}
+
+static int find_problems(ps_server *srv, listing *ret)
+{
+    *ret = (listing){0};
+    int n = ps_server_check_file(srv, app_path, list_problem, ret, &err);
+    ck_assert_int_eq(ret->calls, n < 0 ? 0 : n);
+    return n;
+}
+
+START_TEST(check_finds_every_problem_whether_loading_was_tried_or_not)
+{
+    ps_server *srv = new_server();
+    listing before, after;
+    write_app(
+        "api.config { port = 'http' }\nfunction api.gett() end\n"
+        "api.route('GET', ('/x'):rep(100), print)\napi.config { prot = 1, admin = 'x' }\nerror('late')");
+    ck_assert_int_eq(find_problems(srv, &before), 6);
+    ck_assert_ptr_nonnull(strstr(before.text, "app.lua:1: api.config: port = http: expected"));
+    ck_assert_ptr_nonnull(strstr(before.text, "\napp.lua:2: api.gett: "));
+    ck_assert_ptr_nonnull(strstr(before.text, "\napp.lua:3: a route has 64 segments"));
+    ck_assert_ptr_nonnull(strstr(before.text, "\napp.lua:4: api.config: admin = x: expected HOST:PORT"));
+    ck_assert_ptr_nonnull(strstr(before.text, "\napp.lua:4: api.config: no option is called prot"));
+    ck_assert_ptr_nonnull(strstr(before.text, "\napp.lua:5: late\n"));
+    ck_assert_int_eq(ps_server_load_file(srv, app_path, &err), PS_EAPP);
+    ck_assert_int_eq(find_problems(srv, &after), 6);
+    ck_assert_str_eq(before.text, after.text);
+    ps_server_free(srv);
+}
+END_TEST
+
+START_TEST(check_of_a_good_app_finds_nothing_and_changes_nothing)
+{
+    ps_server *srv = new_server();
+    listing l;
+    write_app("api.config { max_body = 5 }\n"
+              "function api.get(ctx) return 'x' end\n");
+    ck_assert_int_eq(find_problems(srv, &l), 0);
+    ck_assert_uint_eq(ps_server_options(srv)->max_body, 1048576);
+    ck_assert_int_eq(ps_server_load_file(srv, app_path, &err), 0);
+    ck_assert_int_eq(find_problems(srv, &l), 0);
+    ck_assert_uint_eq(ps_server_options(srv)->max_body, 5);
+    ps_server_free(srv);
+}
+END_TEST
+
+static int open_nothing(struct lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+START_TEST(check_knows_the_modules_that_were_registered)
+{
+    ps_server *srv = new_server(), *without = new_server();
+    listing l;
+    write_app("require 'host'\n"
+              "function api.get(ctx) return 'x' end\n");
+    ck_assert_int_eq(ps_server_register(srv, "host", open_nothing), 0);
+    ck_assert_int_eq(find_problems(srv, &l), 0);
+    ck_assert_int_eq(find_problems(without, &l), 1);
+    ck_assert_str_eq(l.text, "app.lua:1: module 'host' not found\n");
+    ps_server_free(srv);
+    ps_server_free(without);
+}
+END_TEST
+
+/* An app could tell a check from a load. */
+START_TEST(check_of_an_app_that_only_loading_refuses_finds_that)
+{
+    ps_server *srv = new_server();
+    listing l;
+    write_app("\nif debug.getinfo(require, 'S').what == 'C' then error('only when loaded') end\n"
+              "function api.get(ctx) return 'x' end\n");
+    ck_assert_int_eq(find_problems(srv, &l), 1);
+    ck_assert_str_eq(l.text, "app.lua:2: only when loaded\n");
+    ps_server_free(srv);
+}
+END_TEST
+
+START_TEST(check_refuses_null_and_comes_before_run)
+{
+    ps_server *srv = bound(app);
+    listing l;
+    ck_assert_int_eq(ps_server_check_file(NULL, app_path, list_problem, &l, &err), PS_EINVAL);
+    ck_assert_int_eq(ps_server_check_file(srv, NULL, list_problem, &l, &err), PS_EINVAL);
+    ck_assert_int_eq(ps_server_check_file(srv, app_path, NULL, &l, NULL), PS_EINVAL);
+    ck_assert_int_eq(find_problems(srv, &l), 0);
+    ps_server_stop(srv, -1);
+    ck_assert_int_eq(ps_server_run(srv, &err), 0);
+    ck_assert_int_eq(find_problems(srv, &l), PS_ESTATE);
+    ps_server_free(srv);
+}
+END_TEST
+
 START_TEST(on_start_that_fails_makes_run_return_eapp)
 {
     ps_server *srv = bound("api.on_start(function() error('no database') end)\n"
@@ -666,6 +773,11 @@ static Suite *suite(void)
     tcase_add_test(t, null_and_values_out_of_range_return_einval);
     tcase_add_loop_test(t, app_with_an_error_returns_eapp_with_its_place, 0, 3);
     tcase_add_test(t, app_that_is_missing_returns_eapp);
+    tcase_add_test(t, check_finds_every_problem_whether_loading_was_tried_or_not);
+    tcase_add_test(t, check_of_a_good_app_finds_nothing_and_changes_nothing);
+    tcase_add_test(t, check_knows_the_modules_that_were_registered);
+    tcase_add_test(t, check_of_an_app_that_only_loading_refuses_finds_that);
+    tcase_add_test(t, check_refuses_null_and_comes_before_run);
     tcase_add_test(t, on_start_that_fails_makes_run_return_eapp);
     tcase_add_test(t, routes_and_addresses_end_with_null);
     tcase_add_test(t, every_error_has_a_text);

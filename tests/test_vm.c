@@ -143,6 +143,28 @@ START_TEST(error_while_loading_names_file_line_and_callers)
 }
 END_TEST
 
+/* What an app raises, and what is told of it. */
+static const struct {
+    const char *app, *error;
+} placeless[] = {
+    {"\nerror {}", "/app.lua:2: error object is a table"},
+    {"error()", "/app.lua:1: error object is a nil"},
+    {"error(api.error(403, 'no'))", "/app.lua:1: error object is a reply"},
+    {"error(setmetatable({}, { __tostring = function() return 'mine' end }))", "/app.lua:1: mine"},
+    {"error('no place', 0)", "/app.lua:1: no place"},
+    {"coroutine.yield()", "/app.lua:1: attempt to yield from outside a coroutine"},
+    {"local function f() error(7, 0) end\nf()", "/app.lua:1: 7\nstack traceback:"},
+};
+
+START_TEST(error_without_a_place_is_told_with_the_apps_line)
+{
+    fixture_init(&fx, "recycled", false);
+    ck_assert_int_eq(fixture_load(&fx, placeless[_i].app), -EINVAL);
+    ck_assert_ptr_eq(strstr(fx.error, placeless[_i].error), fx.error + strlen(fx.folder));
+    close_app();
+}
+END_TEST
+
 START_TEST(unknown_method_is_refused_with_the_right_spelling)
 {
     refuse_app("\nfunction api.users.gett(ctx) end");
@@ -219,6 +241,37 @@ START_TEST(text_is_loaded_as_in_the_manual)
         "  (loadfile(part, 't', env)()), select('#', load('return ...')(nil, nil)) } end");
     ck_assert_msg(err == 0, "%s", fx.error);
     ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|[1,10,0,7,1,2,11,2]");
+    close_app();
+}
+END_TEST
+
+START_TEST(loading_bytecode_returns_why_not_as_for_other_texts)
+{
+    open_app("function api.get()\n"
+             "  local a, why = load('return 1', 'n', 'b')\n"
+             "  local b, too = loadfile('/dev/null', 'b')\n"
+             "  local c, bad = load('return = 1', 'n', 't')\n"
+             "  return { a == nil and b == nil and c == nil, why, too == why, bad }\n"
+             "end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"),
+                     "200 application/json|[true,\"bytecode is not loaded here (mode is "
+                     "'b')\",true,\"[string \\\"n\\\"]:1: unexpected symbol near '='\"]");
+    close_app();
+}
+END_TEST
+
+START_TEST(file_that_is_done_in_a_handler_may_sleep)
+{
+    call c;
+    fixture_init(&fx, "recycled", false);
+    fixture_write(&fx, "part.lua", "sleep(1) return 'slept', 7", 26);
+    int err = fixture_load(&fx, "local part = package.path:match '^(.-)/%?' .. '/part.lua'\n"
+                                "function api.get() return { dofile(part) } end");
+    ck_assert_msg(err == 0, "%s", fx.error);
+    call_begin(&fx, &c, &(ask){.route = "GET /"});
+    call_resume(&fx, &c);
+    ck_assert_str_eq(call_body(&c), "[\"slept\",7]");
+    call_end(&fx, &c);
     close_app();
 }
 END_TEST
@@ -317,17 +370,19 @@ END_TEST
 static void list_option(void *user, const char *name, const char *value, const char *where)
 {
     const char *file = strrchr(where, '/');
-    ck_assert_int_eq(buf_addf(user, "%s=%s@%s;", name, value, file ? file + 1 : where), 0);
+    const char *at = file ? file + 1 : where;
+    ck_assert_int_eq(buf_addf(user, "%s=%s@%s;", name, value ? value : "none", at), 0);
 }
 
 START_TEST(options_come_as_text_with_their_place)
 {
     buf list = {0};
-    open_app("api.config { threads = 8 }\napi.config { dev = true }");
+    open_app("api.config { threads = 8 }\napi.config { dev = true }\napi.config { host = {} }");
     vm_config_each(fx.vm, list_option, &list);
     buf_add(&list, "", 1);
     ck_assert_contains(list.p, "threads=8@app.lua:1;");
     ck_assert_contains(list.p, "dev=true@app.lua:2;");
+    ck_assert_contains(list.p, "host=none@app.lua:3;");
     buf_fini(&list);
     close_app();
 }
@@ -348,18 +403,68 @@ static void list_file(void *user, const char *path)
     ck_assert_int_eq(buf_addf(user, "%s;", strrchr(path, '/') + 1), 0);
 }
 
+/* The names of the files that the VM told of while it loaded the app, and whether that went well. */
+static const char *files_of(buf *list, const char *app, int expected)
+{
+    fixture_init(&fx, "recycled", false);
+    fx.config.file = list_file;
+    fx.config.file_user = list;
+    fixture_write(&fx, "used.lua", "return require 'inner'", 22);
+    fixture_write(&fx, "inner.lua", "return 1", 8);
+    fixture_write(&fx, "broken.lua", "return = 1", 10);
+    fixture_write(&fx, "unused.lua", "return 1", 8);
+    ck_assert_int_eq(fixture_load(&fx, app), expected);
+    ck_assert_int_eq(buf_add(list, "", 1), 0);
+    return list->p;
+}
+
 START_TEST(files_are_the_apps_own_and_those_it_required)
 {
     buf list = {0};
-    fixture_init(&fx, "recycled", false);
-    fixture_write(&fx, "used.lua", "return 1", 8);
-    fixture_write(&fx, "unused.lua", "return 1", 8);
-    ck_assert_int_eq(fixture_load(&fx, "require 'used'"), 0);
-    vm_files(fx.vm, list_file, &list);
-    buf_add(&list, "", 1);
-    ck_assert_contains(list.p, "app.lua;");
-    ck_assert_contains(list.p, "used.lua;");
-    ck_assert_lacks(list.p, "unused.lua;");
+    ck_assert_str_eq(files_of(&list, "require 'used'", 0), "app.lua;used.lua;inner.lua;");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(files_are_told_of_when_they_fail_too)
+{
+    buf list = {0};
+    ck_assert_str_eq(files_of(&list, "require 'used' require 'broken'", -EINVAL),
+                     "app.lua;used.lua;inner.lua;broken.lua;");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(module_that_is_not_there_is_told_of_where_it_would_be)
+{
+    buf list = {0};
+    ck_assert_str_eq(files_of(&list, "require 'not_yet.made'", -EINVAL), "app.lua;made.lua;");
+    ck_assert_contains(fx.error, "not_yet.made");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(file_that_a_handler_needs_is_told_of_then)
+{
+    buf list = {0};
+    files_of(&list, "function api.get() return (require 'used') end", 0);
+    ck_assert_str_eq(list.p, "app.lua;");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|1");
+    ck_assert_int_eq(buf_add(&list, "", 1), 0);
+    ck_assert_str_eq(list.p + strlen(list.p) + 1, "used.lua;inner.lua;");
+    buf_fini(&list);
+    close_app();
+}
+END_TEST
+
+START_TEST(file_that_is_done_is_told_of)
+{
+    buf list = {0};
+    files_of(&list, "dofile(package.path:match '^(.-)/%?' .. '/unused.lua')", 0);
+    ck_assert_str_eq(list.p, "app.lua;unused.lua;");
     buf_fini(&list);
     close_app();
 }
@@ -393,11 +498,82 @@ START_TEST(first_start_function_that_fails_ends_the_start)
 }
 END_TEST
 
+START_TEST(stop_functions_all_run_and_each_failure_is_logged)
+{
+    open_app("api.on_stop(function() error 'one' end)\n"
+             "api.on_stop(function() print 'two' end)\n"
+             "api.on_stop(function() error {} end)\n"
+             "api.on_stop(function() print 'four' end)\n"
+             "api.on_stop(function() print 'not this' end, { each = 'vm' })");
+    ck_assert_int_eq(vm_on_stop(fx.vm, false, fx.error, sizeof(fx.error)), -EINVAL);
+    ck_assert_contains(fx.error, "app.lua:1: one");
+    const char *logged = fixture_logged(&fx);
+    ck_assert_contains(logged, "0 [] an on_stop function failed: ");
+    ck_assert_contains(logged, "app.lua:1: one");
+    ck_assert_contains(logged, "2 [] two\n0 [] an on_stop function failed: ");
+    ck_assert_contains(logged, "2 [] four\n");
+    ck_assert_lacks(logged, "not this");
+    close_app();
+}
+END_TEST
+
 START_TEST(start_functions_cannot_sleep)
 {
     open_app("api.on_start(function() sleep(1) end)");
     ck_assert_int_eq(vm_on_start(fx.vm, false, fx.error, sizeof(fx.error)), -EINVAL);
     ck_assert_contains(fx.error, "only inside a handler");
+    close_app();
+}
+END_TEST
+
+/* --- warnings --- */
+
+START_TEST(warnings_are_logged_whole)
+{
+    open_app("function api.get() warn('disk ', 'is ', 'full') warn('again') return 'x' end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 text/plain|x");
+    ck_assert_str_eq(fixture_logged(&fx),
+                     "1 [req-1] Lua warning: disk is full\n1 [req-1] Lua warning: again\n");
+    close_app();
+}
+END_TEST
+
+START_TEST(warnings_can_be_turned_off_and_on)
+{
+    open_app("warn '@off' warn 'not this' warn '@on' warn('@', 'this') warn '@what'");
+    ck_assert_str_eq(fixture_logged(&fx), "1 [] Lua warning: @this\n");
+    close_app();
+}
+END_TEST
+
+START_TEST(failing_finalizer_is_logged)
+{
+    open_app("function api.get()\n"
+             "  setmetatable({}, { __gc = function() error 'cannot let go' end })\n"
+             "  collectgarbage()\n"
+             "  return 'x'\n"
+             "end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 text/plain|x");
+    ck_assert_contains(fixture_logged(&fx), "1 [req-1] Lua warning: error in ");
+    ck_assert_contains(fixture_logged(&fx), "app.lua:2: cannot let go");
+    close_app();
+}
+END_TEST
+
+START_TEST(finalizer_that_fails_while_the_vm_closes_is_logged)
+{
+    open_app("kept = setmetatable({}, { __gc = function() error 'too late' end })");
+    fixture_close_vm(&fx);
+    ck_assert_contains(fixture_logged(&fx), "too late");
+    close_app();
+}
+END_TEST
+
+START_TEST(endless_warning_is_cut)
+{
+    open_app("warn(string.rep('x', 100000), 'y') warn 'next'");
+    ck_assert_uint_lt(strlen(fixture_logged(&fx)), 5000);
+    ck_assert_contains(fixture_logged(&fx), "1 [] Lua warning: next\n");
     close_app();
 }
 END_TEST
@@ -522,20 +698,30 @@ START_TEST(cancelling_survives_variables_that_fail_or_sleep_when_closed)
         call_end(&fx, &c);
         ck_assert_str_eq(fixture_get(&fx, "GET /after"), "200 text/plain|fine");
     }
-    ck_assert_str_eq(fixture_logged(&fx), "2 [req-1] a\n2 [req-1] a\n2 [req-1] a\n");
+    /* The last error counts, as in Lua: that of `b`, which came after that of `d`. */
+    const char *logged = fixture_logged(&fx);
+    ck_assert_contains(logged, "2 [req-1] a\n0 [req-1] GET /: while its variables were closed: ");
+    ck_assert_contains(logged, "app.lua:4: no\n");
     close_app();
 }
 END_TEST
 
-START_TEST(vm_closes_with_parked_handlers_in_it)
+START_TEST(closing_a_vm_closes_the_variables_of_what_waits_in_it)
 {
     static call calls[3];
     open_app_with(
-        _i, "function api.get(ctx) ctx:headers() local c = coroutine.wrap(function() sleep(1) end) c() end");
+        _i,
+        "function api.get(ctx)\n"
+        "  local file <close> = setmetatable({}, { __close = function() print('closed ' .. ctx.id) end })\n"
+        "  local c = coroutine.wrap(function() sleep(1) end) c()\n"
+        "end");
     for (int i = 0; i < 3; i++) {
         call_begin(&fx, &calls[i], &(ask){.route = "GET /"});
         ck_assert_int_eq(calls[i].result, VM_PARKED);
     }
+    fixture_close_vm(&fx);
+    ck_assert_str_eq(fixture_logged(&fx),
+                     "2 [req-1] closed req-1\n2 [req-1] closed req-1\n2 [req-1] closed req-1\n");
     close_app();
     for (int i = 0; i < 3; i++) {
         buf_fini(&calls[i].body_out);
@@ -812,6 +998,29 @@ START_TEST(variables_of_a_failed_handler_are_closed)
 }
 END_TEST
 
+START_TEST(error_of_a_variable_that_a_failed_handler_closes_is_logged_too)
+{
+    open_app("local function closing(fn) return setmetatable({}, { __close = fn }) end\n"
+             "function api.get()\n"
+             "  local file <close> = closing(function() error 'cannot close' end)\n"
+             "  error 'first'\n"
+             "end\n"
+             "function api.clean.get()\n"
+             "  local file <close> = closing(function() print 'closed' end)\n"
+             "  error 'only'\n"
+             "end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "500 ");
+    ck_assert_contains(fixture_logged(&fx), "app.lua:4: first");
+    ck_assert_contains(fixture_logged(&fx), "0 [req-1] GET /: while its variables were closed: ");
+    ck_assert_contains(fixture_logged(&fx), "app.lua:3: cannot close");
+    fixture_forget_log(&fx);
+    ck_assert_contains(fixture_get(&fx, "GET /clean"), "500 ");
+    ck_assert_contains(fixture_logged(&fx), "2 [req-1] closed\n");
+    ck_assert_lacks(fixture_logged(&fx), "while its variables");
+    close_app();
+}
+END_TEST
+
 START_TEST(running_out_of_memory_soils_the_vm)
 {
     call c;
@@ -903,6 +1112,24 @@ START_TEST(idle_steps_collect_what_requests_left)
     for (int i = 0; i < 1000; i++)
         vm_idle(fx.vm);
     ck_assert_uint_lt(vm_bytes(fx.vm), before + 100000);
+    close_app();
+}
+END_TEST
+
+START_TEST(idle_steps_wait_until_there_is_garbage_in_proportion)
+{
+    open_app("collectgarbage 'stop'\n"
+             "much = {} for i = 1, 1e5 do much[i] = { i } end\n"
+             "function api.get() local t for i = 1, 1e4 do t = { i, tostring(i) } end return 1 end");
+    fixture_get(&fx, "GET /");
+    vm_idle(fx.vm);
+    size_t before = vm_bytes(fx.vm);
+    fixture_get(&fx, "GET /");
+    size_t full = vm_bytes(fx.vm);
+    ck_assert_uint_gt(full, before + 500000);
+    for (int i = 0; i < 1000; i++)
+        vm_idle(fx.vm);
+    ck_assert_uint_eq(vm_bytes(fx.vm), full);
     close_app();
 }
 END_TEST
@@ -1079,13 +1306,14 @@ static void add_each_strategy(Suite *s)
     const TTest *const each[] = {sleeping_handler_parks_and_goes_on,
                                  parked_requests_finish_in_any_order_each_with_its_own,
                                  cancelled_handler_closes_its_variables_and_makes_no_answer,
-                                 vm_closes_with_parked_handlers_in_it,
+                                 closing_a_vm_closes_the_variables_of_what_waits_in_it,
                                  coroutine_of_a_clean_handler_is_used_again,
                                  coroutine_that_failed_is_not_used_again,
                                  handler_sleeps_inside_its_own_coroutines,
                                  uncaught_error_is_a_500_with_the_traceback_in_the_log_alone,
                                  running_out_of_memory_soils_the_vm,
                                  idle_steps_collect_what_requests_left,
+                                 idle_steps_wait_until_there_is_garbage_in_proportion,
                                  request_is_answered_and_its_run_goes_back};
     TCase *tc = tcase_create("each strategy");
     tcase_set_timeout(tc, 60);
@@ -1108,14 +1336,18 @@ static Suite *vm_suite(void)
           error_while_loading_names_file_line_and_callers, unknown_method_is_refused_with_the_right_spelling,
           long_error_is_cut_to_the_callers_room, app_of_bytecode_is_refused, module_of_bytecode_is_refused,
           bytecode_is_refused_by_load_loadfile_and_dofile, text_is_loaded_as_in_the_manual,
+          loading_bytecode_returns_why_not_as_for_other_texts, file_that_is_done_in_a_handler_may_sleep,
           modules_come_from_the_apps_folder_first, missing_module_says_where_it_was_looked_for,
           broken_module_names_its_file_and_line}},
         {"definition",
          {routes_tell_method_place_lane_and_segments, more_segments_than_fit_are_counted,
           signature_lists_all_routes_in_order, signature_of_an_app_without_routes_is_empty,
           options_come_as_text_with_their_place, app_without_options_has_none,
-          files_are_the_apps_own_and_those_it_required, start_functions_run_for_the_process_or_for_each_vm,
-          first_start_function_that_fails_ends_the_start, start_functions_cannot_sleep}},
+          files_are_the_apps_own_and_those_it_required, files_are_told_of_when_they_fail_too,
+          module_that_is_not_there_is_told_of_where_it_would_be, file_that_a_handler_needs_is_told_of_then,
+          file_that_is_done_is_told_of, start_functions_run_for_the_process_or_for_each_vm,
+          first_start_function_that_fails_ends_the_start, stop_functions_all_run_and_each_failure_is_logged,
+          start_functions_cannot_sleep}},
         {"runs", {runs_are_used_again, cancelling_survives_variables_that_fail_or_sleep_when_closed}},
         {"coroutines",
          {coroutine_that_was_cancelled_is_not_used_again, foreign_yield_is_an_error,
@@ -1126,12 +1358,21 @@ static Suite *vm_suite(void)
          {traceback_is_in_the_reply_in_dev_mode, error_after_a_wait_has_its_traceback_too,
           error_values_of_every_type_are_logged, raised_reply_that_cannot_be_encoded_is_logged,
           error_text_that_is_no_utf8_is_still_answered, runaway_recursion_is_an_error_and_leaves_the_vm_clean,
-          variables_of_a_failed_handler_are_closed, memory_error_that_the_handler_catches_soils_nothing}},
+          variables_of_a_failed_handler_are_closed,
+          error_of_a_variable_that_a_failed_handler_closes_is_logged_too,
+          memory_error_that_the_handler_catches_soils_nothing}},
         {"globals",
          {os_exit_raises, print_goes_to_the_log_with_the_request_id,
           print_takes_tostring_and_many_long_values, setmetatable_is_as_in_the_manual}},
+        {"warnings",
+         {warnings_are_logged_whole, warnings_can_be_turned_off_and_on, failing_finalizer_is_logged,
+          finalizer_that_fails_while_the_vm_closes_is_logged, endless_warning_is_cut}},
     };
     Suite *s = suite_create("vm");
+    TCase *errors = tcase_create("errors while loading");
+    tcase_add_loop_test(errors, error_without_a_place_is_told_with_the_apps_line, 0,
+                        sizeof(placeless) / sizeof(placeless[0]));
+    suite_add_tcase(s, errors);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         TCase *tc = tcase_create(cases[i].name);
         for (size_t k = 0; cases[i].tests[k]; k++)

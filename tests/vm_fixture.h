@@ -76,15 +76,11 @@ static inline void fixture_forget_log(vm_fixture *fx)
 /* Prepare a fixture without a VM. */
 static inline void fixture_init(vm_fixture *fx, const char *context, bool dev)
 {
-#define SOURCE(name)                                                                                         \
-    {                                                                                                        \
-#name, lua_##name, &lua_##name##_size                                                                \
-    }
     static const vm_source sources[] = {
-        SOURCE(where),  SOURCE(suggest), SOURCE(path),  SOURCE(places),     SOURCE(definition),
-        SOURCE(freeze), SOURCE(tree),    SOURCE(hooks), SOURCE(coroutines),
+#define X(name) {#name, lua_##name, &lua_##name##_size},
+        LUA_SOURCES(X)
+#undef X
     };
-#undef SOURCE
     *fx = (vm_fixture){.folder = "/tmp/poolsrv-vm-XXXXXX"};
     ck_assert_ptr_nonnull(mkdtemp(fx->folder));
     snprintf(fx->path, sizeof(fx->path), "%s/app.lua", fx->folder);

@@ -109,7 +109,7 @@ void audit_collect(lua_State *L, vm_run *run)
 {
     vm *v = run->vm;
     if ((v->audits[run->request.route].audits - 1) % AUDIT_COLLECT_EVERY != 0 ||
-        v->bytes > AUDIT_COLLECT_BYTES)
+        v->heap.bytes > AUDIT_COLLECT_BYTES)
         return;
     /* Each collection lets the canary die and look; what had a finalizer needs a second one, and CYCLES say
      * so. */

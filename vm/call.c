@@ -143,10 +143,49 @@ static int report(lua_State *L)
     return 0;
 }
 
-static void drop_coroutine(vm *v, vm_run *run)
+/* Arguments: the run, the error. Runs protected, on the main state. */
+static int report_unclosed(lua_State *L)
+{
+    vm_run *run = lua_touserdata(L, 1);
+    size_t n;
+    lua_pushfstring(L, "%s: while its variables were closed: %s", run->request.route_name,
+                    luaL_tolstring(L, 2, NULL));
+    const char *text = lua_tolstring(L, -1, &n);
+    vm_log(run->vm, 0, text, n);
+    return 0;
+}
+
+/* Close what the coroutine has to close. An error in that is logged, as nobody else hears of it; the one that
+ * ended the handler, at the coroutine's top if it failed, has been told. */
+static void close_variables(vm *v, vm_run *run, bool failed)
+{
+    lua_State *L = v->L, *co = run->co;
+    int top = lua_gettop(L);
+    if (!lua_checkstack(L, 5) || !lua_checkstack(co, 1)) {
+        lua_resetthread(co);
+        return;
+    }
+    lua_pushcfunction(L, report_unclosed);
+    lua_pushlightuserdata(L, run);
+    if (failed)
+        lua_pushvalue(co, -1);
+    else
+        lua_pushnil(co);
+    lua_xmove(co, L, 1);
+    if (lua_resetthread(co) != LUA_OK) {
+        lua_xmove(co, L, 1);
+        if (!lua_rawequal(L, -1, -2)) {
+            lua_remove(L, -2);
+            (void)lua_pcall(L, 2, 0, 0); /* its text cannot be made: nothing to tell */
+        }
+    }
+    lua_settop(L, top);
+}
+
+static void drop_coroutine(vm *v, vm_run *run, bool failed)
 {
     if (run->co) {
-        lua_resetthread(run->co);
+        close_variables(v, run, failed);
         luaL_unref(v->L, LUA_REGISTRYINDEX, run->co_ref);
     }
     run->co = NULL;
@@ -184,7 +223,7 @@ static void fail(vm *v, vm_run *run, int status)
     }
     if (failed)
         answer_plain_500(&run->request);
-    drop_coroutine(v, run);
+    drop_coroutine(v, run, true);
     lua_settop(L, top);
 }
 
@@ -243,6 +282,6 @@ vm_result vm_resume(vm *v, vm_run *run)
 void vm_cancel(vm *v, vm_run *run)
 {
     v->running = run;
-    drop_coroutine(v, run);
+    drop_coroutine(v, run, false);
     v->running = NULL;
 }

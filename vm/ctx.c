@@ -82,8 +82,8 @@ bool ctx_recall(lua_State *L, vm_run *run, enum ctx_field field)
 
 /* --- what makes a table a context --- */
 
-/* Its address is the value of __metatable in every context's metatable, and the key of what tells more: a
- * route's name once the context has ended, true before that. */
+/* Its address is the value of __metatable in every metatable that is hidden, and in those of contexts the key
+ * of what tells more: a route's name once the context has ended, true before that. */
 static const char marker;
 
 bool ctx_is_marker(lua_State *L, int index)
@@ -91,12 +91,17 @@ bool ctx_is_marker(lua_State *L, int index)
     return lua_touserdata(L, index) == &marker;
 }
 
+void ctx_hide_metatable(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&marker);
+    lua_setfield(L, -2, "__metatable");
+}
+
 /* Push a metatable with room for so many fields more. */
 static void push_marked(lua_State *L, int fields)
 {
     lua_createtable(L, 0, 3 + fields);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&marker);
-    lua_setfield(L, -2, "__metatable");
+    ctx_hide_metatable(L);
     lua_pushliteral(L, "context");
     lua_setfield(L, -2, "__name");
 }

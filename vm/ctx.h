@@ -43,7 +43,11 @@ const ctx_strategy *ctx_strategy_named(const char *name);
 /* What all contexts share, and then what the VM's strategy does. Stack: [-0, +0, m] */
 void ctx_install(lua_State *L);
 
-/* Whether the value at that index is the __metatable of a context. */
+/* Set __metatable in the metatable at the top: no app gets hold of it, since requests share it, but its own
+ * setmetatable may put another in its place. Stack: [-0, +0, m] */
+void ctx_hide_metatable(lua_State *L);
+
+/* Whether the value at that index is the __metatable of one that is hidden so. */
 bool ctx_is_marker(lua_State *L, int index);
 
 /* --- the shelf --- */

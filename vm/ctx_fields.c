@@ -388,8 +388,9 @@ void ctx_fields_install(lua_State *L)
         lua_pushstring(L, ctx_field_names[field]);
         v->field_refs[field] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushcfunction(L, on_headers_miss);
     lua_setfield(L, -2, "__index");
+    ctx_hide_metatable(L);
     v->lower_mt_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -51,8 +51,11 @@ static int load_text(lua_State *L)
     if (lua_gettop(L) < place)
         lua_settop(L, place);
     const char *mode = lua_tostring(L, place);
-    if (mode && mode[0] == 'b' && mode[1] == '\0')
-        return luaL_error(L, "bytecode is not loaded here");
+    if (mode && mode[0] == 'b' && mode[1] == '\0') {
+        luaL_pushfail(L);
+        lua_pushliteral(L, "bytecode is not loaded here (mode is 'b')");
+        return 2;
+    }
     lua_pushliteral(L, "t");
     lua_replace(L, place);
     lua_pushvalue(L, lua_upvalueindex(1));
@@ -61,14 +64,36 @@ static int load_text(lua_State *L)
     return lua_gettop(L);
 }
 
+static int on_file_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    return lua_gettop(L) - 1;
+}
+
 static int do_text_file(lua_State *L)
 {
     const char *name = luaL_optstring(L, 1, NULL);
     lua_settop(L, 1);
+    if (name)
+        vm_tell_file(vm_of(L), name);
     if (luaL_loadfilex(L, name, "t") != LUA_OK)
         return lua_error(L);
-    lua_call(L, 0, LUA_MULTRET);
-    return lua_gettop(L) - 1;
+    lua_callk(L, 0, LUA_MULTRET, 0, on_file_done);
+    return on_file_done(L, LUA_OK, 0);
+}
+
+/* A module that is not there yet would be at the first place of the path: in the app's own folder. */
+static void tell_missing(lua_State *L, const char *name)
+{
+    lua_getfield(L, lua_upvalueindex(1), "path");
+    const char *path = lua_tostring(L, -1);
+    if (path) {
+        lua_pushlstring(L, path, strcspn(path, ";"));
+        name = luaL_gsub(L, name, ".", "/");
+        vm_tell_file(vm_of(L), luaL_gsub(L, lua_tostring(L, -2), "?", name));
+    }
+    lua_settop(L, 2);
 }
 
 /* The searcher of Lua files as in the manual, but for text only. Upvalue: package. */
@@ -81,8 +106,12 @@ static int search_text_file(lua_State *L)
     lua_getfield(L, lua_upvalueindex(1), "path");
     lua_call(L, 2, 2);
     const char *file = lua_tostring(L, 2);
-    if (!file)
+    if (!file) {
+        lua_replace(L, 2);
+        tell_missing(L, name);
         return 1; /* where it was looked for */
+    }
+    vm_tell_file(vm_of(L), file);
     if (luaL_loadfilex(L, file, "t") != LUA_OK)
         return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
                           lua_tostring(L, -1));

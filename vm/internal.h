@@ -4,7 +4,9 @@
 
 #include <lua.h>
 
+#include "queue/buf.h"
 #include "vm/ctx.h"
+#include "vm/heap.h"
 #include "vm/names.h"
 #include "vm/vm.h"
 
@@ -32,14 +34,18 @@ struct vm_run {
 struct vm {
     lua_State *L;
     vm_config config;
-    size_t bytes;
-    size_t idle_bytes; /* `bytes` after the last idle step, or less */
+    heap heap;
+    size_t idle_bytes; /* heap.bytes after the last idle step, or less */
     bool soiled;
     bool closing;
     vm_run *running; /* whose handler runs right now */
     vm_run *runs, *free_runs;
     unsigned taken;
     uint64_t requests; /* begun */
+
+    buf warning; /* its pieces so far */
+    bool warning_begun;
+    bool warnings_off; /* warn("@off") */
 
     const ctx_strategy *strategy;
     int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
@@ -75,6 +81,13 @@ extern const char vm_park_mark;
 
 /* Log a text for the request that runs. */
 void vm_log(vm *v, int level, const char *text, size_t n);
+
+/* Tell the host of a file that the app is made of. */
+static inline void vm_tell_file(const vm *v, const char *path)
+{
+    if (v->config.file)
+        v->config.file(v->config.file_user, path);
+}
 
 /* Set the globals that the app sees beside `api`, replace those that would break the process. Stack: [-0, +0,
  * m] */

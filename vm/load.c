@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "vm/internal.h"
+#include "vm/load.h"
 #include "vm/reply.h"
+
+enum { STEP_ERROR_BYTES = 1024 };
 
 /* --- the program's own chunks --- */
 
@@ -18,7 +20,6 @@ static const vm_source *source_named(const vm *v, const char *name)
     return NULL;
 }
 
-/* Run a chunk; its results are on the stack. */
 static void run_source(lua_State *L, const vm_source *s, int nresults)
 {
     const char *title = lua_pushfstring(L, "=poolsrv/%s.lua", s->name);
@@ -28,9 +29,18 @@ static void run_source(lua_State *L, const vm_source *s, int nresults)
     lua_call(L, 0, nresults);
 }
 
+void load_chunk(lua_State *L, const char *name, int nresults)
+{
+    run_source(L, source_named(vm_of(L), name), nresults);
+}
+
 static bool is_part_of_tree(const char *name)
 {
-    return strcmp(name, "tree") != 0 && strcmp(name, "hooks") != 0 && strcmp(name, "coroutines") != 0;
+    static const char *const others[] = {"tree", "check", "unknown", "hooks", "coroutines"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcmp(name, others[i]) == 0)
+            return false;
+    return true;
 }
 
 static int on_spawned(lua_State *L)
@@ -41,9 +51,9 @@ static int on_spawned(lua_State *L)
     return 0;
 }
 
-static void install_coroutines(lua_State *L, const vm *v)
+static void install_coroutines(lua_State *L)
 {
-    run_source(L, source_named(v, "coroutines"), 1);
+    load_chunk(L, "coroutines", 1);
     lua_pushlightuserdata(L, (void *)(uintptr_t)&vm_park_mark);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, on_spawned);
@@ -51,19 +61,17 @@ static void install_coroutines(lua_State *L, const vm *v)
     lua_call(L, 2, 0);
 }
 
-static void load_hooks(lua_State *L, vm *v)
+static void install_hooks(lua_State *L, vm *v)
 {
-    run_source(L, source_named(v, "hooks"), 2);
+    load_chunk(L, "hooks", 2);
     v->unanswered_mt = lua_topointer(L, -1);
     lua_setfield(L, LUA_REGISTRYINDEX, "poolsrv.unanswered");
     v->compose_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* Push what tree.lua makes. */
-static void push_tree(lua_State *L, const vm *v)
+void load_parts(lua_State *L)
 {
-    run_source(L, source_named(v, "tree"), 1);
-    reply_push_helpers(L);
+    const vm *v = vm_of(L);
     lua_newtable(L);
     for (size_t i = 0; i < v->config.source_count; i++) {
         if (!is_part_of_tree(v->config.sources[i].name))
@@ -71,7 +79,17 @@ static void push_tree(lua_State *L, const vm *v)
         run_source(L, &v->config.sources[i], 1);
         lua_setfield(L, -2, v->config.sources[i].name);
     }
+}
+
+void load_tree(lua_State *L)
+{
+    load_chunk(L, "tree", 1);
+    lua_insert(L, -2);
+    reply_push_helpers(L);
+    lua_insert(L, -2);
     lua_call(L, 2, 1);
+    lua_getfield(L, -1, "root");
+    lua_setglobal(L, "api");
 }
 
 /* --- the app's file --- */
@@ -88,28 +106,36 @@ static void prepend_path(lua_State *L, const char *field, const char *folder, co
     lua_pop(L, 1);
 }
 
+/* In the current folder, messages name a module's file as they name the app's: without "./". */
 static void search_folder_of(lua_State *L, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    if (slash)
-        lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path));
-    else
-        lua_pushliteral(L, ".");
-    const char *folder = lua_tostring(L, -1);
+    if (!slash) {
+        prepend_path(L, "path", "", "?.lua;?/init.lua");
+        prepend_path(L, "cpath", ".", "@/?.so");
+        return;
+    }
+    const char *folder = lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path));
     prepend_path(L, "path", folder, "@/?.lua;@/?/init.lua");
     prepend_path(L, "cpath", folder, "@/?.so");
     lua_pop(L, 1);
 }
 
+void load_begin(lua_State *L)
+{
+    vm *v = vm_of(L);
+    install_coroutines(L);
+    install_hooks(L, v);
+    search_folder_of(L, v->path);
+}
+
 static int run_app(lua_State *L)
 {
     vm *v = vm_of(L);
-    install_coroutines(L, v);
-    load_hooks(L, v);
-    push_tree(L, v);
-    lua_getfield(L, -1, "root");
-    lua_setglobal(L, "api");
-    search_folder_of(L, v->path);
+    load_begin(L);
+    load_parts(L);
+    load_tree(L);
+    vm_tell_file(v, v->path);
     if (luaL_loadfilex(L, v->path, "t") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 0);
@@ -216,9 +242,21 @@ static int keep_routes(lua_State *L)
     return 0;
 }
 
-int vm_load(vm *v, const char *path, char *error, size_t size)
+int load_keep(vm *v, char *error, size_t size)
 {
     buf text = {0};
+    lua_pushcfunction(v->L, keep_routes);
+    lua_pushlightuserdata(v->L, &text);
+    int err = vm_call(v, 1, 0, error, size);
+    if (err)
+        buf_fini(&text);
+    v->signature = text.p;
+    lua_gc(v->L, LUA_GCCOLLECT); /* what only the loading needed */
+    return err;
+}
+
+int vm_load(vm *v, const char *path, char *error, size_t size)
+{
     v->path = strdup(path);
     if (!v->path) {
         snprintf(error, size, "out of memory");
@@ -226,16 +264,7 @@ int vm_load(vm *v, const char *path, char *error, size_t size)
     }
     lua_pushcfunction(v->L, run_app);
     int err = vm_call(v, 0, 0, error, size);
-    if (err == 0) {
-        lua_pushcfunction(v->L, keep_routes);
-        lua_pushlightuserdata(v->L, &text);
-        err = vm_call(v, 1, 0, error, size);
-    }
-    if (err)
-        buf_fini(&text);
-    v->signature = text.p;
-    lua_gc(v->L, LUA_GCCOLLECT); /* what only the loading needed */
-    return err;
+    return err ? err : load_keep(v, error, size);
 }
 
 size_t vm_route_count(const vm *v)
@@ -311,7 +340,9 @@ static int read_config(lua_State *L)
     while (lua_next(L, -2)) {
         const char *name = lua_tostring(L, -2);
         lua_getfield(L, where, name);
-        const char *value = luaL_tolstring(L, -2, NULL);
+        int type = lua_type(L, -2);
+        bool plain = type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
+        const char *text = luaL_tolstring(L, -2, NULL), *value = plain ? text : NULL;
         call->each(call->user, name, value, luaL_optstring(L, -2, v->path));
         lua_pop(L, 3);
     }
@@ -328,78 +359,81 @@ void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char
     vm_call(v, 1, 0, error, sizeof(error));
 }
 
-/* --- files --- */
-
-typedef struct files_call {
-    void (*each)(void *user, const char *path);
-    void *user;
-} files_call;
-
-static int list_files(lua_State *L)
-{
-    files_call *call = lua_touserdata(L, 1);
-    call->each(call->user, vm_of(L)->path);
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "searchpath");
-    lua_getfield(L, -2, "path");
-    lua_getfield(L, -3, "loaded");
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -4);
-        lua_pushvalue(L, -2);
-        lua_pushvalue(L, -5);
-        lua_call(L, 2, 1);
-        if (lua_type(L, -1) == LUA_TSTRING)
-            call->each(call->user, lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-void vm_files(vm *v, void (*each)(void *user, const char *path), void *user)
-{
-    char error[256];
-    files_call call = {each, user};
-    lua_pushcfunction(v->L, list_files);
-    lua_pushlightuserdata(v->L, &call);
-    vm_call(v, 1, 0, error, sizeof(error));
-}
-
 /* --- on_start, on_stop --- */
 
-/* Arguments, as light userdata, which cost no memory: the list's name, and "vm" or "process". */
-static int run_list(lua_State *L)
+/* Arguments, as light userdata, which cost no memory: the list's name. */
+static int count_steps(lua_State *L)
 {
-    const char *which = lua_touserdata(L, 2);
     push_definition(L, vm_of(L), lua_touserdata(L, 1));
-    size_t n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
-    for (size_t i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i);
-        lua_getfield(L, -1, "each");
-        if (strcmp(luaL_optstring(L, -1, "process"), which) == 0) {
-            lua_getfield(L, -2, "fn");
-            lua_call(L, 0, 0);
-        }
-        lua_pop(L, 2);
+    lua_pushinteger(L, lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0);
+    return 1;
+}
+
+/* Arguments: the list's name, "vm" or "process", and which of the list: it is run if it is for that. */
+static int run_step(lua_State *L)
+{
+    push_definition(L, vm_of(L), lua_touserdata(L, 1));
+    lua_rawgeti(L, -1, lua_tointeger(L, 3));
+    lua_getfield(L, -1, "each");
+    if (strcmp(luaL_optstring(L, -1, "process"), lua_touserdata(L, 2)) == 0) {
+        lua_getfield(L, -2, "fn");
+        lua_call(L, 0, 0);
     }
     return 0;
 }
 
-static int run_hooks(vm *v, const char *list, bool each_vm, char *error, size_t size)
+/* Returns: how many functions a list has, or -errno with `error` filled. */
+static lua_Integer begin_steps(vm *v, const char *list, char *error, size_t size)
 {
-    lua_pushcfunction(v->L, run_list);
+    lua_pushcfunction(v->L, count_steps);
+    lua_pushlightuserdata(v->L, (void *)(uintptr_t)list);
+    int err = vm_call(v, 1, 1, error, size);
+    if (err)
+        return err;
+    lua_Integer n = lua_tointeger(v->L, -1);
+    lua_pop(v->L, 1);
+    return n;
+}
+
+static int call_step(vm *v, const char *list, bool each_vm, lua_Integer i, char *error, size_t size)
+{
+    lua_pushcfunction(v->L, run_step);
     lua_pushlightuserdata(v->L, (void *)(uintptr_t)list);
     lua_pushlightuserdata(v->L, (void *)(uintptr_t)(each_vm ? "vm" : "process"));
-    return vm_call(v, 2, 0, error, size);
+    lua_pushinteger(v->L, i);
+    return vm_call(v, 3, 0, error, size);
 }
 
 int vm_on_start(vm *v, bool each_vm, char *error, size_t size)
 {
-    return run_hooks(v, "on_start", each_vm, error, size);
+    lua_Integer n = begin_steps(v, "on_start", error, size);
+    int err = n < 0 ? (int)n : 0;
+    for (lua_Integer i = 1; i <= n && err == 0; i++)
+        err = call_step(v, "on_start", each_vm, i, error, size);
+    return err;
 }
 
+static void log_failed_stop(vm *v, const char *why)
+{
+    char text[STEP_ERROR_BYTES + 64];
+    int n = snprintf(text, sizeof(text), "an on_stop function failed: %s", why);
+    v->config.log(v->config.log_user, 0, (str){0}, (str){text, (size_t)n});
+}
+
+/* What one leaves undone is no reason to leave the others undone too. */
 int vm_on_stop(vm *v, bool each_vm, char *error, size_t size)
 {
-    return run_hooks(v, "on_stop", each_vm, error, size);
+    lua_Integer n = begin_steps(v, "on_stop", error, size);
+    int first = n < 0 ? (int)n : 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+        char why[STEP_ERROR_BYTES];
+        int err = call_step(v, "on_stop", each_vm, i, why, sizeof(why));
+        if (!err)
+            continue;
+        log_failed_stop(v, why);
+        if (!first)
+            snprintf(error, size, "%s", why);
+        first = first ? first : err;
+    }
+    return first;
 }

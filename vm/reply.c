@@ -6,6 +6,7 @@
 #include "vm/cookie.h"
 #include "vm/internal.h"
 #include "vm/json.h"
+#include "vm/reason.h"
 
 enum reply_kind { REPLY_EMPTY, REPLY_JSON, REPLY_TEXT, REPLY_HTML, REPLY_ERROR };
 
@@ -114,7 +115,7 @@ static int on_status(lua_State *L)
     return 1;
 }
 
-/* api.error(status, message [, fields]) */
+/* api.error(status [, message [, fields]]) */
 static int on_error(lua_State *L)
 {
     int status = check_status(L, 1);
@@ -394,10 +395,14 @@ static void encode_literal(lua_State *L, vm_request *r, const char *p)
 }
 
 /* {"error": message, "status": n, "request_id": id, "fields": {...}}; the message and the fields are on the
- * stack. */
+ * stack. Without a message the status says what it means. */
 static void encode_error(lua_State *L, int message, int fields, vm_request *r)
 {
     str id = r->id(r->host);
+    if (lua_isnil(L, message)) {
+        lua_pushstring(L, reason_phrase(r->status));
+        lua_replace(L, message);
+    }
     encode_literal(L, r, "{\"error\":");
     encode(L, message, r);
     encode_literal(L, r, ",\"status\":");

@@ -10,6 +10,7 @@
 #include "vm/internal.h"
 #include "vm/json.h"
 #include "vm/reply.h"
+#include "vm/warning.h"
 
 enum { IDLE_GARBAGE_BYTES = 32768 };
 
@@ -57,15 +58,7 @@ static void *allocate(void *user, void *p, size_t old, size_t size)
     size_t had = p ? old : 0;
     if (is_to_fail(had, size))
         return NULL;
-    if (size == 0) {
-        free(p);
-        v->bytes -= had;
-        return NULL;
-    }
-    void *more = realloc(p, size);
-    if (more)
-        v->bytes += size - had;
-    return more;
+    return heap_resize(&v->heap, p, had, size);
 }
 
 /* Everything that may raise while the state is made. */
@@ -104,10 +97,12 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size)
             snprintf(error, size, "no context strategy is called \"%s\"", config->context);
         if (v->L)
             lua_close(v->L);
+        heap_fini(&v->heap);
         free(v);
         return known ? -ENOMEM : -EINVAL;
     }
     *(vm **)lua_getextraspace(v->L) = v;
+    warning_install(v);
     lua_pushcfunction(v->L, set_up);
     int err = vm_call(v, 0, 0, error, size);
     if (err)
@@ -122,6 +117,9 @@ void vm_close(vm *v)
     if (!v)
         return;
     v->closing = true;
+    for (vm_run *run = v->runs; run; run = run->next)
+        if (run->live)
+            vm_cancel(v, run);
     lua_close(v->L);
     while (v->runs) {
         vm_run *next = v->runs->next;
@@ -134,8 +132,10 @@ void vm_close(vm *v)
     free(v->handler_refs);
     free(v->poison_refs);
     free(v->audits);
+    buf_fini(&v->warning);
     free(v->signature);
     free(v->path);
+    heap_fini(&v->heap);
     free(v);
 }
 
@@ -160,14 +160,38 @@ static bool is_short(const char *trace)
     return lines <= 2;
 }
 
+/* Does the first line name one, as in "app.lua:12: "? */
+static bool has_place(const char *text)
+{
+    for (const char *p = text; *p && *p != '\n'; p++) {
+        size_t digits = *p == ':' ? strspn(p + 1, "0123456789") : 0;
+        if (digits && p[1 + digits] == ':')
+            return true;
+    }
+    return false;
+}
+
+/* Push the text of the error at 1, which need not be a text. */
+static const char *push_text(lua_State *L)
+{
+    if (lua_isstring(L, 1) || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL)
+        return luaL_tolstring(L, 1, NULL);
+    if (luaL_getmetafield(L, 1, "__name") != LUA_TSTRING)
+        lua_pushstring(L, luaL_typename(L, 1));
+    return lua_pushfstring(L, "error object is a %s", lua_tostring(L, -1));
+}
+
 /* A file that cannot be read or compiled has no traceback. */
 static int add_traceback(lua_State *L)
 {
+    lua_Debug ar;
     int level = app_level(L);
     lua_settop(L, 1);
-    const char *text = luaL_tolstring(L, 1, NULL);
+    const char *text = push_text(L);
     if (level < 0)
         return 1;
+    if (!has_place(text) && lua_getstack(L, level, &ar) && lua_getinfo(L, "Sl", &ar))
+        text = lua_pushfstring(L, "%s:%d: %s", ar.short_src, ar.currentline, text);
     luaL_traceback(L, L, NULL, level);
     if (is_short(lua_tostring(L, -1)))
         lua_pop(L, 1);
@@ -211,16 +235,18 @@ bool vm_soiled(const vm *v)
 
 size_t vm_bytes(const vm *v)
 {
-    return v->bytes;
+    return v->heap.bytes;
 }
 
+/* A step goes over a hundred thousand values: as much work as a hundred requests. It is worth that when there
+ * is garbage in proportion to what lives, and a bit before Lua would begin by itself, inside a handler. */
 void vm_idle(vm *v)
 {
-    /* A step costs as much as several requests: not for nothing. */
-    if (v->bytes < v->idle_bytes)
-        v->idle_bytes = v->bytes;
-    if (v->bytes - v->idle_bytes < IDLE_GARBAGE_BYTES)
+    if (v->heap.bytes < v->idle_bytes)
+        v->idle_bytes = v->heap.bytes;
+    size_t garbage = v->heap.bytes - v->idle_bytes;
+    if (garbage < IDLE_GARBAGE_BYTES || garbage < v->idle_bytes / 2)
         return;
     lua_gc(v->L, LUA_GCSTEP, 0);
-    v->idle_bytes = v->bytes;
+    v->idle_bytes = v->heap.bytes;
 }

@@ -37,17 +37,28 @@ typedef struct vm_config {
     size_t module_count;
     void *log_user;
     void (*log)(void *user, int level, str request_id, str text); /* level: 0 error, 1 warn, 2 info */
+    void *file_user;
+    /* If given: told of each Lua file before it is run, and of where a module is wanted that is not found. On
+     * the thread that runs the VM, at any time. */
+    void (*file)(void *user, const char *path);
 } vm_config;
 
 /* Make a VM without an app. `config` and what it points to must outlive it.
  * Returns: 0, or -errno with `error` filled. */
 int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size);
 
-/* Close it, with whatever runs in it. NULL is fine. */
+/* Close it. What waits in it is given up as by vm_cancel: the requests must be there still. NULL is fine. */
 void vm_close(vm *v);
 
 /* Run the app's file, once. Returns: 0, or -EINVAL with `error` naming file and line. */
 int vm_load(vm *v, const char *path, char *error, size_t size);
+
+/* Run the app's file, once, as vm_load does, but go on behind mistakes: each is noted, what comes of it is
+ * left out, and files that fail end alone. Calls back for each problem, one line, most often "app.lua:12:
+ * ...". What was defined without a mistake can be asked for below; the VM is not for requests. Returns: 0,
+ * whatever was found; -ENOMEM or -EINVAL when it could not be looked for, with `error` filled. */
+int vm_check(vm *v, const char *path, void (*each)(void *user, const char *problem), void *user, char *error,
+             size_t size);
 
 /* --- what the app defined --- */
 
@@ -75,16 +86,16 @@ int vm_route_at(vm *v, size_t i, vm_route_def *ret);
 /* All routes in order, as a text: two VMs with the same text give the same index to the same route. */
 const char *vm_signature(const vm *v);
 
-/* Call back for every option of api.config{}; value as text ("true", "8"). */
+/* Call back for every option of api.config{}; value as text ("true", "8"), NULL for a table and the like. */
 void vm_config_each(vm *v, void (*each)(void *user, const char *name, const char *value, const char *where),
                     void *user);
 
-/* Call back for every file the app was loaded from: its own, and those it required. */
-void vm_files(vm *v, void (*each)(void *user, const char *path), void *user);
-
-/* Run the api.on_start functions that are for each VM, or those that are for the process. The same for
- * on_stop. Returns: 0, or -EINVAL with `error` filled by the first that failed. */
+/* Run the api.on_start functions that are for each VM, or those that are for the process, up to the first
+ * that fails. Returns: 0, or -EINVAL with `error` filled by that one. */
 int vm_on_start(vm *v, bool each_vm, char *error, size_t size);
+
+/* Run all the api.on_stop functions likewise; each failure is logged. Returns: 0, or -EINVAL with `error`
+ * filled by the first that failed. */
 int vm_on_stop(vm *v, bool each_vm, char *error, size_t size);
 
 /* --- requests --- */

@@ -36,6 +36,9 @@ local function decoded(digits)
 end
 
 local function literal_of_text(text)
+    if find(text, "[?#]") then
+        return nil, 'a path ends where a "?" or "#" stands; as a part of it they are written "%3F" and "%23"'
+    end
     if find(gsub(text, "%%%x%x", ""), "%", 1, true) then
         return nil, 'a "%" is followed by two hexadecimal digits'
     end

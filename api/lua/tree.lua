@@ -3,7 +3,8 @@
 -- The chunk returns make(helpers, native) -> { root =, finish = }.
 --   helpers  the reply helpers as functions: json, text, html, redirect, error, status.
 --   native   what the chunks where.lua, suggest.lua, path.lua, places.lua, definition.lua and freeze.lua
---            return, each under its file's name. No C function is needed.
+--            return, each under its file's name. No C function is needed. A `guard` beside them is put round
+--            what the app calls, and may catch what is raised there.
 --   root     becomes the global `api` before the app runs.
 --   finish() ends the loading and returns the definition:
 --     routes       { method = "GET", segments = { { kind = "literal"|"param"|"rest", name = }... },
@@ -64,6 +65,10 @@ local function title_of(parent, key)
     return format("%s[%s]", parent, (gsub(format("%q", key), "\\\n", "\\n")))
 end
 
+local function unguarded(fn)
+    return fn
+end
+
 local function meant(near)
     return near and format('; did you mean "%s"?', near) or ""
 end
@@ -87,7 +92,7 @@ end
 return function(helpers, native)
     local where, suggest, path, places = native.where, native.suggest, native.path, native.places
     local definition = native.definition(native)
-    local raise = where.raise
+    local raise, guard = where.raise, native.guard or unguarded
     where.hide(source)
 
     local known = {} -- node -> { title, key, place, children = { key -> node }, is_helper = bool }
@@ -151,7 +156,7 @@ return function(helpers, native)
         raise(title .. " is a path segment, it cannot be called")
     end
 
-    function meta.__index(node, key)
+    meta.__index = guard(function(node, key)
         local self = known[node]
         local child = self.children[key]
         if not child then
@@ -159,9 +164,9 @@ return function(helpers, native)
             self.children[key] = child
         end
         return child
-    end
+    end)
 
-    function meta.__newindex(node, key, value)
+    meta.__newindex = guard(function(node, key, value)
         local self = known[node]
         check_key(self, key)
         if IS_METHOD[key] then
@@ -171,15 +176,15 @@ return function(helpers, native)
         else
             refuse_role(self, key, value)
         end
-    end
+    end)
 
-    function meta.__call(node, ...)
+    meta.__call = guard(function(node, ...)
         local self = known[node]
         if not self.is_helper then
             refuse_call(self)
         end
         return called[self.key](...)
-    end
+    end)
 
     function meta.__tostring(node)
         return known[node].title

@@ -4,7 +4,7 @@
 -- included, so a fixed error level would often be wrong. The stack is searched for the first Lua function
 -- that is not ours. Only definitions and errors come here, never a request that goes well.
 
-local error, getinfo, huge = error, debug.getinfo, math.huge
+local error, getinfo, huge, sub = error, debug.getinfo, math.huge, string.sub
 
 local ours = {}
 
@@ -15,20 +15,29 @@ end
 
 hide(getinfo(1, "S").source)
 
+local function is_ours(info)
+    return ours[info.source] == true
+end
+
 local function caller()
     for level = 2, huge do
         local info = getinfo(level, "Sl")
-        if not info or (info.what ~= "C" and not ours[info.source]) then
+        if not info or (info.what ~= "C" and not is_ours(info)) then
             return info
         end
     end
+end
+
+-- The file's whole name: Lua's own messages cut a long one at the front.
+local function name_of(info)
+    return sub(info.source, 1, 1) == "@" and sub(info.source, 2) or info.short_src
 end
 
 local function format(info, line)
     if not info or line < 0 then
         return "?"
     end
-    return info.short_src .. ":" .. line
+    return name_of(info) .. ":" .. line
 end
 
 -- The line that the app is at.
@@ -54,4 +63,4 @@ local function raise(message, at)
     error((at or here()) .. ": " .. message, 0)
 end
 
-return { hide = hide, here = here, statement = statement, raise = raise }
+return { hide = hide, is_ours = is_ours, name_of = name_of, here = here, statement = statement, raise = raise }

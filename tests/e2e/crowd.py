@@ -51,7 +51,7 @@ def allow_descriptors(n):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (n, max(n, hard) if hard != resource.RLIM_INFINITY else hard))
         except (ValueError, OSError):
-            pytest.skip(f"skipped: {n} descriptors are needed, {hard} are allowed")
+            pytest.skip(f"{n} descriptors are needed, {hard} are allowed")
 
 
 def rss_bytes(server):
@@ -69,7 +69,7 @@ def tool(name):
     """A C program from tests/tools, built beside the server; skips when it is not there."""
     path = Path(poolsrv.PROGRAM).resolve().parent / "tests" / name
     if not path.exists():
-        pytest.skip(f"skipped: {path} is not built")
+        pytest.skip(f"{path} is not built")
     return path
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 DEADLINE_S = 20
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("POOLSRV_SHARED") or ROOT.parent / "shared")
 PROGRAM = os.environ.get("POOLSRV_BIN") or str(ROOT / "build/release/poolsrv")
 SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
 

@@ -1,6 +1,7 @@
 """The admin address: /healthz, /readyz, /metrics."""
 
 import re
+import time
 
 import pytest
 
@@ -163,14 +164,46 @@ def test_durations_are_histograms_that_add_up(serve):
     server.until(lambda: counted(server, route="/slow", method="GET", status="200") == 3)
     samples = metrics(server)
     name = "poolsrv_http_request_duration_seconds"
-    assert sample(samples, name + "_count", route="/slow") == 3
-    assert sample(samples, name + "_sum", route="/slow") >= 0.09
+    assert sample(samples, name + "_count", route="/slow", method="GET") == 3
+    assert sample(samples, name + "_sum", route="/slow", method="GET") >= 0.09
     buckets = sorted((float(dict(key[1])["le"]), n) for key, n in samples.items()
                      if key[0] == name + "_bucket" and ("route", "/slow") in key[1])
     assert [n for _, n in buckets] == sorted(n for _, n in buckets)
     assert buckets[-1] == (float("inf"), 3)
     assert all(n == 0 for le, n in buckets if le < 0.03)
     assert sample(samples, "poolsrv_queue_wait_seconds_count") >= 3
+
+
+def test_durations_of_one_path_are_told_apart_by_their_handler(serve):
+    server = serve(APP, *ADMIN)
+    server.get("/users/1")
+    server.ask("HEAD", "/users/1")
+    server.post("/users/1", "x")
+    server.get("/nowhere")
+    name = "poolsrv_http_request_duration_seconds_count"
+    for labels, n in [(dict(route="/users/:id", method="GET"), 2), (dict(route="/users/:id", method="POST"), 1),
+                      (dict(route="none", method="none"), 1)]:
+        server.until(lambda labels=labels, n=n: sample(metrics(server), name, **labels) == n)
+
+
+def test_start_readiness_and_each_workers_memory_are_shown(serve):
+    before = time.time()
+    server = serve(APP, *ADMIN, "--threads", "2")
+    samples = metrics(server)
+    assert sample(samples, "poolsrv_ready") == 1
+    assert before - 1 <= sample(samples, "poolsrv_start_time_seconds") <= time.time() + 1
+    for worker in "01":
+        assert sample(samples, "poolsrv_worker_vm_bytes", worker=worker) > 10000
+    assert sample(samples, "poolsrv_vm_bytes") > sum(
+        sample(samples, "poolsrv_worker_vm_bytes", worker=worker) for worker in "01"), "heavy threads have VMs too"
+
+
+def test_what_the_server_answers_itself_takes_its_time_too(serve):
+    server = serve(APP, *ADMIN)
+    for _ in range(3):
+        assert server.get("/nowhere").status == 404
+    server.until(lambda: counted(server, route="none", method="GET", status="404") == 3)
+    assert sample(metrics(server), "poolsrv_http_request_duration_seconds_sum", route="none", method="none") > 0
 
 
 def test_context_fields_that_handlers_read_are_counted(serve):

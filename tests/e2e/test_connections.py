@@ -66,6 +66,29 @@ def test_more_than_a_ring_of_1024_at_once_are_all_answered(serve, lane):
         assert [client.read().status for client in clients] == [200] * n
 
 
+def test_replies_of_one_length_do_not_mix(serve, lane):
+    """Small replies share what the daemon sends them with, as soon as one of the same length has been sent."""
+    server = serve("""
+        function api.get(ctx) return "hello" end
+        function api.text.p_n.get(ctx) return ctx:params().n end
+        function api.json.p_n.get(ctx) return api.json(tonumber(ctx:params().n)) end
+        function api.more.p_n.get(ctx) return api.text(ctx:params().n):header("X-N", ctx:params().n) end
+    """, "--lane", lane)
+    types = {"text": "text/plain; charset=utf-8", "json": "application/json", "more": "text/plain; charset=utf-8"}
+    with crowd(server, 60) as clients:
+        settled(server, clients)
+        for wave in range(1000, 10000, 1000):
+            kinds = [("text", "json", "more")[(wave // 1000 + i) % 3] for i in range(60)]
+            with standstill(server):
+                for i, client in enumerate(clients):
+                    client.send(message("GET", f"/{kinds[i]}/{wave + i}"))
+            for i, client in enumerate(clients):
+                reply = client.read()
+                assert (reply.status, reply.text) == (200, str(wave + i))
+                assert reply.header("Content-Type") == types[kinds[i]]
+                assert reply.header("X-N") == (str(wave + i) if kinds[i] == "more" else None)
+
+
 # --- pipelines and keep-alive ---
 
 

@@ -110,6 +110,15 @@ def test_request_id_is_sent_back_only_with_the_option_and_with_errors(serve):
     assert reply.header("X-Request-Id") == reply.json()["request_id"] == "mine"
 
 
+def test_an_id_that_the_app_sends_itself_is_the_only_one(serve):
+    server = serve("""
+        function api.get() return api.text("x"):header("X-Request-Id", "own") end
+        function api.bad.get() return api.error(404):header("x-request-id", "own") end
+    """, "--request-id")
+    assert server.get("/").header("X-Request-Id") == "own"
+    assert server.get("/bad").header("X-Request-Id") == "own"
+
+
 def test_request_id_option_sends_it_with_every_reply(serve):
     server = serve(ID_APP, "--request-id")
     assert server.get("/", {"X-Request-Id": "mine"}).header("X-Request-Id") == "mine"
@@ -322,6 +331,20 @@ def test_nothing_a_handler_did_to_its_context_survives(serve, name, dev):
 def test_the_metatable_of_a_context_is_hidden(serve):
     server = serve("function api.get(ctx) return type(getmetatable(ctx)) end")
     assert server.get("/").text != "table"
+
+
+def test_what_is_done_to_one_requests_headers_does_not_show_in_anothers(serve):
+    server = serve("""
+        function api.spoil.get(ctx)
+            local mt = getmetatable(ctx:headers())
+            if type(mt) == "table" then mt.__index = function() return "leaked" end end
+            setmetatable(ctx:headers(), { __index = function() return "leaked" end })
+            return ctx:headers().nope
+        end
+        function api.get(ctx) return ctx:headers().nope or "clean" end
+    """, "--lane", "light")
+    assert server.get("/spoil").text == "leaked"
+    assert server.get("/").text == "clean"
 
 
 def test_waiting_requests_have_a_context_each(serve):

@@ -91,6 +91,31 @@ def test_a_module_that_a_reload_brought_is_watched_as_well(serve, tmp_path):
     change(server, tmp_path / "later.lua", "return 'changed'", answers(server, "changed"))
 
 
+def refused(server, times):
+    return lambda: server.log.text.count(REFUSED) >= times
+
+
+def test_a_new_module_that_fails_is_loaded_once_it_is_mended(serve):
+    server = serve(app("plain"), "--dev", files={"new.lua": "return = 1"})
+    change(server, server.app, "local text = require 'new' function api.get() return text end\n", refused(server, 1))
+    assert server.get("/").text == "plain"
+    change(server, server.app.with_name("new.lua"), "return 'mended'", answers(server, "mended"))
+
+
+def test_a_missing_module_is_loaded_once_it_is_there(serve):
+    server = serve(app("plain"), "--dev")
+    change(server, server.app, "local text = require 'later' function api.get() return text end\n", refused(server, 1))
+    assert server.get("/").text == "plain"
+    change(server, server.app.with_name("later.lua"), "return 'there'", answers(server, "there"))
+    assert server.log.text.count(REFUSED) == 1
+
+
+def test_a_module_that_only_a_handler_requires_is_watched(serve):
+    server = serve("function api.get() return (require 'lazy') end\n", "--dev", files={"lazy.lua": "return 'one'"})
+    assert server.get("/").text == "one"
+    change(server, server.app.with_name("lazy.lua"), "return 'two'", answers(server, "two"))
+
+
 def test_an_app_that_vanishes_goes_on_and_is_taken_when_it_returns(serve):
     server = serve(app("here"), "--dev")
     change(server, server.app, app("seen"), answers(server, "seen"))

@@ -1,5 +1,7 @@
 """Requests whose frame can be read in two ways: each is refused, and nothing behind it is taken for a request."""
 
+import ctypes
+import ctypes.util
 import re
 import textwrap
 
@@ -155,6 +157,19 @@ def test_a_head_larger_than_its_room_is_refused(server):
     assert server.get("/").status == 200
 
 
+@pytest.mark.parametrize("request_bytes, status", [
+    (get(b"X-Big: " + b"x" * 4000000), 431),
+    (get(target=b"/" + b"x" * 4000000), 414),
+    (b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n" + b"x" * 4000000, 413),
+    (b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + b"x" * 4000000, 400),
+], ids=["head", "target", "length", "chunk"])
+def test_what_the_daemon_refuses_reaches_a_client_that_sends_all_first(server, request_bytes, status):
+    with server.client() as client:
+        client.send(request_bytes)
+        assert client.socket.recv(12) == f"HTTP/1.1 {status}".encode()
+    assert server.get("/").status == 200
+
+
 def test_what_looks_odd_but_is_fine_is_served(server):
     with server.client() as client:
         for request in (get(b"X-Empty:"), get(b"X-Spaces:  a b  "), get(b"x!#$%&'*+-.^_`|~09: token"),
@@ -162,7 +177,37 @@ def test_what_looks_odd_but_is_fine_is_served(server):
                         get(b"X-Tab: a\tb"), get(target=b"http://test/")):
             client.send(request)
             assert client.read().status == 200, request
-        client.send(post(b"Transfer-Encoding: Chunked", body=b"3;name=value\r\nabc\r\n0\r\nTrailer: x\r\n\r\n"))
+        client.send(post(b"Transfer-Encoding: Chunked", body=b"3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n"))
         assert client.read().body == b"abc"
         client.send(post(b"Content-Length: 0003", body=b"abc"))
         assert client.read().body == b"abc"
+
+
+def daemon_version():
+    """Of the libmicrohttpd that a program gets here, "0.9.75"."""
+    library = ctypes.CDLL(ctypes.util.find_library("microhttpd"))
+    library.MHD_get_version.restype = ctypes.c_char_p
+    return library.MHD_get_version().decode()
+
+
+IS_1_0_1 = daemon_version() == "1.0.1"
+
+
+def test_a_chunk_extension_is_skipped(server):
+    """libmicrohttpd 1.0.1 takes the line feed behind one for a byte of the chunk, and so refuses the chunk."""
+    with server.client() as client:
+        client.send(post(b"Transfer-Encoding: chunked", body=b"3;name=value\r\nabc\r\n0\r\n\r\n" + CANARY))
+        reply = client.read()
+        if IS_1_0_1:
+            assert reply.status == 400
+            assert client.at_end()
+        else:
+            assert reply.body == b"abc"
+            assert client.read().text == "canary"
+
+
+@pytest.mark.xfail(IS_1_0_1, strict=True, reason="libmicrohttpd 1.0.1 takes the line feed for the end of the trailer")
+def test_a_trailer_behind_an_extension_is_no_request(server):
+    before = server.get("/canaries").text
+    found = replies(server, post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0;name=value\r\n" + CANARY))
+    assert (len(found), server.get("/canaries").text) == (1, before)

@@ -249,6 +249,21 @@ def test_a_failing_on_stop_ends_with_1(serve):
     assert "app.lua:1: cannot save" in server.log.text
 
 
+@pytest.mark.parametrize("each", ["", ", { each = 'vm' }"], ids=["process", "vm"])
+def test_a_failing_on_stop_does_not_keep_the_others_from_running(serve, each):
+    server = serve(f"""
+        api.on_stop(function() error("no first") end{each})
+        api.on_stop(function() print("the second runs") end{each})
+        api.on_stop(function() error("no third") end{each})
+        api.on_stop(function() print("the fourth runs") end{each})
+        function api.get() return 1 end
+    """)
+    server.expected_code = 0 if each else 1
+    assert server.stop() == server.expected_code
+    for seen in ("app.lua:2: no first", "the second runs", "app.lua:4: no third", "the fourth runs"):
+        assert seen in server.log.text
+
+
 def test_wrong_hook_options_are_errors_at_their_line(app_problem):
     assert app_problem("\napi.on_start(print, { each = 'thread' })").startswith("app.lua:2: api.on_start")
     assert app_problem("\napi.on_start('x')").startswith("app.lua:2: api.on_start")

@@ -1,14 +1,12 @@
 """The global `json`, and JSON as it crosses the wire."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
-from poolsrv import ROOT, raw
+from poolsrv import raw, SHARED
 
-SUITE = Path(os.environ.get("POOLSRV_SHARED") or ROOT.parent / "shared") / "vectors/json"
+SUITE = SHARED / "vectors/json"
 
 ECHO_APP = """
     function api.echo.post(ctx) return api.json(ctx:json()) end
@@ -128,9 +126,7 @@ def test_keys_of_an_object_are_strings_and_numbers_as_strings(serve):
 def suite_or_skip():
     files = sorted(SUITE.glob("[yni]_*.json"))
     if not files:
-        missing = f"there are no files of JSONTestSuite in {SUITE}"
-        assert not (os.environ.get("CI") and SUITE.parents[1].exists()), missing
-        pytest.skip("skipped: " + missing)
+        pytest.skip(f"there are no files of JSONTestSuite in {SUITE}")
     return files
 
 

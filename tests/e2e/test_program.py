@@ -246,6 +246,11 @@ def test_switches_take_on_off_and_no(serve):
         assert ("ACCESS" in server.log.text) == logged, (flags, env)
 
 
+def test_dev_of_api_config_holds(serve):
+    server = serve("api.config { dev = true } function api.get() error('broken') end")
+    assert "app.lua:1: broken" in server.get("/").json()["traceback"]
+
+
 def test_host_and_lane_of_api_config_hold(serve):
     server = serve("api.config { host = '127.0.0.1', lane = 'light', threads = 3 }" + APP)
     server.out.wait("lane: light")
@@ -304,10 +309,91 @@ def test_check_says_that_all_is_well_and_starts_nothing(run_app):
     assert "routes: 1" in done.stdout
 
 
-def test_check_finds_what_serving_would(run_app):
-    done = run_app("function api.users.gte() end", "check")
+FAULTY = """
+    local db = require "db"
+    local missing = require "missing"
+    api.config { port = 70000, prot = 1, threads = db.threads }
+    api.config { admin = "nowhere" }
+    function api.users.gett() end
+    function api.users.get() end
+    function api.users.get() end
+    function api.users.p_.get() end
+    function api.users.p_id.get() end
+    function api.users.p_name.posts.get() end
+    api.a.get = "text"
+    local reply = api.jsn({}):header("a", "b")
+    api.b.get = db.handler
+    missing.setup()
+    require "other"
+    error("the end")
+"""
+FAULTY_FILES = {"db.lua": "local x = = 5\n", "other.lua": "\nlocal t\nt.x = 1\n"}
+FAULTS = [
+    r"app.lua:3: module 'missing' not found",
+    r"app.lua:4: api.config: no option is called prot; did you mean port\?",
+    r"app.lua:4: api.config: port = 70000: expected a whole number .*",
+    r"app.lua:5: api.config: admin = nowhere: expected HOST:PORT, .*",
+    r'app.lua:6: api.users.gett: .* did you mean "get"\?',
+    r"app.lua:8: api.users.get: GET /users: .* app.lua:7",
+    r"app.lua:9: api.users.p_: a parameter needs a name.*",
+    r'app.lua:11: api.users.p_name.posts.get: .*"name" is called "id" at app.lua:10',
+    r"app.lua:12: api.a.get: a handler is a function, not a string",
+    r'app.lua:13: api.jsn: no such helper; did you mean "json"\?',
+    r"app.lua:17: the end",
+    r"db.lua:1: unexpected symbol near '='",
+    r"other.lua:3: attempt to index a nil value \(local 't'\)",
+]
+
+
+def matches_all(patterns, lines):
+    return len(patterns) == len(lines) and all(map(re.fullmatch, patterns, lines))
+
+
+def test_check_finds_every_problem_in_the_order_of_file_and_line(run_app):
+    done = run_app(FAULTY, "check", files=FAULTY_FILES)
     assert done.returncode == 1
-    assert done.stderr.startswith("app.lua:1: api.users.gte")
+    assert matches_all(FAULTS, done.stderr.splitlines()), done.stderr
+    assert done.stdout == f"app.lua: {len(FAULTS)} problems\n"
+
+
+@pytest.mark.parametrize("command", [[], ["routes"]], ids=["serve", "routes"])
+def test_the_start_ends_with_the_first_problem_and_lists_them_all(run_app, command):
+    done = run_app(FAULTY, *command, files=FAULTY_FILES)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, rest = done.stderr.split(f"app.lua: all {len(FAULTS)} problems:\n")
+    assert "db.lua:1: unexpected symbol" in first
+    assert matches_all(FAULTS, rest.splitlines()), rest
+
+
+def test_check_prints_what_is_wrong_once_and_nothing_that_the_app_prints(run_app):
+    done = run_app("print('loading') for i = 1, 3 do api.x.gett = print end", "check")
+    assert (done.returncode, done.stdout) == (1, "app.lua: 1 problem\n")
+    assert one_line(done).startswith("app.lua:1: api.x.gett")
+
+
+def test_check_leaves_alone_what_the_app_catches(run_app):
+    done = run_app("""
+        local ok, fast = pcall(require, "faster_module")
+        api.get = ok and fast or function() return "slow" end
+    """, "check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "app.lua: OK, routes: 1\n", "")
+
+
+def test_check_names_a_file_by_the_name_it_was_given(tmp_path):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    (folder / "app.lua").write_text("require 'other'\nfunction api.gett() end\nfunction api.x.get() = 1")
+    (folder / "other.lua").write_text("error('no')")
+    assert f"{folder}/app.lua:3: " in poolsrv.run("check", folder / "app.lua").stderr
+    (folder / "app.lua").write_text("require 'other'\nfunction api.gett() end")
+    assert [line.partition(": ")[0] for line in poolsrv.run("check", folder / "app.lua").stderr.splitlines()] == [
+        f"{folder}/app.lua:2", f"{folder}/other.lua:1"]
+
+
+def test_check_opens_no_socket(serve, run_app):
+    server = serve(APP)
+    done = run_app(APP, "check", "--port", server.port, "--admin", f"127.0.0.1:{server.port}")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- modules ---

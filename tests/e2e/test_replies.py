@@ -106,6 +106,11 @@ def test_error_helper_makes_the_error_format(serve):
     assert reply.json() == {"error": "Gone", "status": 404, "request_id": reply.header("X-Request-Id")}
 
 
+def test_an_error_without_a_message_says_what_its_status_means(serve):
+    assert reply_to(serve, "return api.error(404)").json()["error"] == "Not Found"
+    assert reply_to(serve, "return api.error(503)").json()["error"] == "Service Unavailable"
+
+
 def test_errors_of_the_server_itself_have_the_same_format(serve):
     server = serve("function api.x.get() return 1 end")
     for method, target, status in [("GET", "/", 404), ("POST", "/x", 405), ("GET", "/%", 400), ("TRACE", "/x", 501)]:

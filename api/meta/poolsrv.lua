@@ -1,0 +1,171 @@
+---@meta
+-- What an app sees, for the Lua language server: name this folder in its workspace.library. Never run.
+-- docs/LUA_API.md tells what each of these does.
+
+-- --- the request ---
+
+---@class poolsrv.context
+---@field method string "GET"
+---@field path string decoded, without the query
+---@field target string as it came, query included
+---@field ip string? the address of the connection; nil on a Unix socket
+---@field id string the request id
+---@field [any] any fields of the app's own: they end with the request
+local context = {}
+
+---One header, in any spelling. Repeated ones are joined.
+---@param name string
+---@return string?
+function context:header(name) end
+
+---All headers, by name in lower case.
+---@return table<string, string>
+function context:headers() end
+
+---Name to value, decoded; the first value of a name. `?flag` is "".
+---@return table<string, string>
+function context:query() end
+
+---`all[i]` is `{name, value}`, `all[name]` the list of a name's values.
+---@return table
+function context:query_all() end
+
+---The parameters of the path, decoded.
+---@return table<string, string>
+function context:params() end
+
+---The bytes, "" if there is no body.
+---@return string
+function context:body() end
+
+---The body as a value. Raises a 400 or a 415, which are the reply if nobody catches them.
+---@return any
+function context:json() end
+
+---@return table<string, string>
+function context:cookies() end
+
+-- --- replies ---
+
+---@class poolsrv.reply
+local reply = {}
+
+---@class poolsrv.cookie_options
+---@field path? string
+---@field domain? string
+---@field max_age? integer seconds; 0 deletes the cookie
+---@field expires? integer seconds since 1970
+---@field secure? boolean
+---@field http_only? boolean
+---@field same_site? "lax"|"strict"|"none"
+---@field partitioned? boolean
+
+---Sets the status and returns the reply; without one, returns the status.
+---@param status integer
+---@return poolsrv.reply
+---@overload fun(self: poolsrv.reply): integer
+function reply:status(status) end
+
+---Replaces a header; Set-Cookie is added.
+---@param name string
+---@param value string
+---@return poolsrv.reply
+function reply:header(name, value) end
+
+---@param name string
+---@param value string
+---@param options? poolsrv.cookie_options
+---@return poolsrv.reply
+function reply:cookie(name, value, options) end
+
+-- --- routes ---
+
+---@alias poolsrv.handler fun(ctx: poolsrv.context): any, integer?
+
+---A segment of a path. Assigning a function to a method or a hook defines it.
+---@class poolsrv.node
+---@field get poolsrv.handler
+---@field post poolsrv.handler
+---@field put poolsrv.handler
+---@field patch poolsrv.handler
+---@field delete poolsrv.handler
+---@field head poolsrv.handler
+---@field options poolsrv.handler
+---@field before poolsrv.handler
+---@field after fun(ctx: poolsrv.context, reply: poolsrv.reply): any, integer?
+---@field on_error fun(ctx: poolsrv.context, err: any, traceback: string): any, integer?
+---@field [string] poolsrv.node
+
+---@class poolsrv.api.json: poolsrv.node
+---@overload fun(value: any, status?: integer): poolsrv.reply
+
+---@class poolsrv.api.text: poolsrv.node
+---@overload fun(text: string, status?: integer): poolsrv.reply
+
+---@class poolsrv.api.html: poolsrv.node
+---@overload fun(text: string, status?: integer): poolsrv.reply
+
+---@class poolsrv.api.redirect: poolsrv.node
+---@overload fun(url: string, status?: integer): poolsrv.reply
+
+---@class poolsrv.api.error: poolsrv.node
+---@overload fun(status: integer, message?: string, fields?: table): poolsrv.reply
+
+---@class poolsrv.api.status: poolsrv.node
+---@overload fun(status: integer): poolsrv.reply
+
+---@class poolsrv.api.heavy: poolsrv.node
+---@overload fun(fn: poolsrv.handler): poolsrv.handler
+
+---@class poolsrv.api.route: poolsrv.node
+---@overload fun(method: string, pattern: string, fn: poolsrv.handler)
+
+---@class poolsrv.api.config: poolsrv.node
+---@overload fun(options: table<string, string|number|boolean>)
+
+---@class poolsrv.api.on_start: poolsrv.node
+---@overload fun(fn: fun(), options?: { each: "process"|"vm" })
+
+---@class poolsrv.api.on_stop: poolsrv.node
+---@overload fun(fn: fun(), options?: { each: "process"|"vm" })
+
+---@class poolsrv.api: poolsrv.node
+---@field json poolsrv.api.json
+---@field text poolsrv.api.text
+---@field html poolsrv.api.html
+---@field redirect poolsrv.api.redirect
+---@field error poolsrv.api.error
+---@field status poolsrv.api.status
+---@field heavy poolsrv.api.heavy
+---@field route poolsrv.api.route
+---@field config poolsrv.api.config
+---@field on_start poolsrv.api.on_start
+---@field on_stop poolsrv.api.on_stop
+api = {}
+
+-- --- the other globals ---
+
+---@class poolsrv.json
+---@field null lightuserdata null, both ways
+---@field empty_array lightuserdata always []
+---@field array_mt table the metatable of decoded arrays
+json = {}
+
+---Raises, naming the place, for what JSON cannot hold.
+---@param value any
+---@return string
+function json.encode(value) end
+
+---Raises for what is no JSON.
+---@param text string
+---@return any
+function json.decode(text) end
+
+---Marks the table, or a new one, as an array: [] when it is empty.
+---@param t? table
+---@return table
+function json.array(t) end
+
+---Waits without holding the thread.
+---@param seconds number
+function sleep(seconds) end

@@ -1,0 +1,24 @@
+/* top_arguments: the command line of `poolsrv top`.
+ *
+ * Threads: one; getopt has its state in globals. */
+#ifndef PROGRAM_TOP_ARGUMENTS_H
+#define PROGRAM_TOP_ARGUMENTS_H
+
+#include "api/program/top_model.h"
+
+#define TOP_ADDRESS "127.0.0.1:9000" /* when nothing says another one */
+
+enum { TOP_ADDRESS_BYTES = 300 };
+
+typedef struct top_arguments {
+    char address[TOP_ADDRESS_BYTES];
+    int interval_ms;
+    long count; /* blocks of text to print; 0: without end, and on the whole screen where there is one */
+    top_sort sort;
+} top_arguments;
+
+/* Read the words, closed by NULL. Without an address it is that of POOLSRV_ADMIN, or TOP_ADDRESS.
+ * Returns: 0, or PS_EINVAL with a line for the user. */
+int top_arguments_read(top_arguments *args, char **words, ps_error *err);
+
+#endif

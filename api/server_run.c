@@ -1,0 +1,251 @@
+/* Serving: the start of the threads, the wait for the stop, the drain. See poolsrv.h. */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/descriptors.h"
+#include "api/notify.h"
+#include "api/options.h"
+#include "api/server.h"
+
+enum { NS_PER_MS = 1000000, STOP_POLL_MS = 50, FORCED_WAIT_MS = 1000, ERROR_BYTES = 1024, HEAVY_IDLE_S = 10 };
+
+void ps_server_on_ready(ps_server *srv, void (*ready)(ps_server *srv, void *user), void *user)
+{
+    srv->ready = ready;
+    srv->ready_user = user;
+}
+
+void ps_server_stop(ps_server *srv, int grace_ms)
+{
+    uint64_t one = 1;
+    int saved = errno; /* this may run in a signal handler */
+    atomic_store(&srv->grace_ms, grace_ms);
+    atomic_fetch_add(&srv->stops, 1);
+    while (write(srv->stop_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+}
+
+bool server_is_ready(ps_server *srv)
+{
+    return atomic_load(&srv->state) == SERVER_RUNNING && !atomic_load(&srv->draining);
+}
+
+static bool on_admin_ready(void *user)
+{
+    return server_is_ready(user);
+}
+
+static int on_admin_metrics(void *user, buf *out)
+{
+    return report_metrics(user, out);
+}
+
+static int start_admin(ps_server *srv, char *error)
+{
+    if (!srv->admin_listening.count)
+        return 0;
+    admin_source source = {.user = srv, .ready = on_admin_ready, .metrics = on_admin_metrics};
+    if (listen_start(&srv->admin_listening, error, ERROR_BYTES) < 0)
+        return PS_ELISTEN;
+    if (admin_start(srv->admin_listening.fds[0], &source, srv->log, &srv->admin) < 0) {
+        snprintf(error, ERROR_BYTES, "cannot start the admin thread");
+        return PS_ESYSTEM;
+    }
+    return 0;
+}
+
+static int make_pool(ps_server *srv, char *error)
+{
+    unsigned long have, need;
+    const ps_options *o = &srv->opt;
+    unsigned threads = (unsigned)(o->threads + o->max_heavy);
+    unsigned room = descriptors_make_room((unsigned)o->max_connections, threads, &have, &need);
+    if (!room) {
+        snprintf(error, ERROR_BYTES,
+                 "too few descriptors: %lu are allowed, %lu are needed; raise the limit (ulimit -n) or ask "
+                 "for fewer "
+                 "--threads or --max-connections",
+                 have, need);
+        return PS_ESYSTEM;
+    }
+    if (room < (unsigned)o->max_connections)
+        log_write(srv->log, LOG_LEVEL_WARN, (str){0},
+                  "only %u connections at a time, not %d: the limit of descriptors is %lu (ulimit -n)", room,
+                  o->max_connections, have);
+    pool_config config = {
+        .workers = (unsigned)o->threads,
+        .heavies = (unsigned)o->heavy_threads,
+        .max_heavies = (unsigned)o->max_heavy,
+        .heavy_idle_ns = (uint64_t)HEAVY_IDLE_S * 1000000000u,
+        .max_connections = room,
+        .max_queue = (unsigned)o->max_queue,
+        .max_wait_ns = (uint64_t)(o->max_wait * 1e9),
+        .handler_timeout_ns = (uint64_t)(o->handler_timeout * 1e9),
+        .http = {.header_room = (size_t)o->header_room,
+                 .max_body = o->max_body,
+                 .idle_timeout_s = (unsigned)(o->idle_timeout + 0.999),
+                 .send_request_id = o->request_id},
+        .listen_fds = srv->listening.fds,
+        .own_listeners = srv->listening.own,
+    };
+    int err = pool_new(&config, &srv->runner, &srv->pool);
+    if (err) {
+        snprintf(error, ERROR_BYTES, "cannot make the threads: %s", strerror(-err));
+        return PS_ESYSTEM;
+    }
+    return 0;
+}
+
+/* on_start hooks, sockets, VMs and threads, in the order in which each is needed. */
+static int start(ps_server *srv, char *error)
+{
+    if (vm_on_start(srv->first, false, error, ERROR_BYTES) != 0)
+        return PS_EAPP;
+    vm *first = srv->first;
+    srv->first = NULL;
+    seat *s = vms_seat(&srv->vms, first, srv->apps, error, ERROR_BYTES);
+    if (!s)
+        return PS_EAPP;
+    vms_give(&srv->vms, s);
+    srv->bridge.vms = &srv->vms;
+    srv->bridge.log = srv->log;
+    srv->bridge.access_log = options_access_log(&srv->opt);
+    bridge_runner(&srv->bridge, &srv->runner);
+    if (listen_start(&srv->listening, error, ERROR_BYTES) < 0)
+        return PS_ELISTEN;
+    if (vms_start(&srv->vms) < 0) {
+        snprintf(error, ERROR_BYTES, "cannot start a thread");
+        return PS_ESYSTEM;
+    }
+    int bad = make_pool(srv, error);
+    if (bad)
+        return bad;
+    /* Before the threads: what fails from here on leaves none of them running. */
+    bad = start_admin(srv, error);
+    if (bad)
+        return bad;
+    int err = pool_start(srv->pool);
+    if (err) {
+        snprintf(error, ERROR_BYTES, "%s", srv->bridge.error[0] ? srv->bridge.error : strerror(-err));
+        return srv->bridge.error[0] ? PS_EAPP : PS_ESYSTEM;
+    }
+    return 0;
+}
+
+static void on_stop_fd(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    uv_stop(poll->loop);
+}
+
+static void close_any(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Until ps_server_stop. This thread has nothing else to do but to watch files, with --dev. */
+static int wait_for_stop(ps_server *srv, char *error)
+{
+    uv_loop_t loop;
+    uv_poll_t poll;
+    watch *w = NULL;
+    int err = uv_loop_init(&loop);
+    if (err == 0 && (err = uv_poll_init(&loop, &poll, srv->stop_fd)) == 0)
+        err = uv_poll_start(&poll, UV_READABLE, on_stop_fd);
+    if (err == 0 && srv->opt.dev)
+        err = watch_start(srv, &loop, &w);
+    if (err) {
+        snprintf(error, ERROR_BYTES, "cannot run the main loop: %s", strerror(-err));
+    } else {
+        if (srv->ready)
+            srv->ready(srv, srv->ready_user);
+        notify_service_manager("READY=1");
+        if (atomic_load(&srv->stops) == 0)
+            uv_run(&loop, UV_RUN_DEFAULT);
+    }
+    watch_stop(w);
+    uv_walk(&loop, close_any, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return err ? PS_ESYSTEM : 0;
+}
+
+static uint64_t grace_of(const ps_server *srv)
+{
+    int ms = atomic_load(&srv->grace_ms);
+    return ms >= 0 ? (uint64_t)ms : (uint64_t)(srv->opt.grace * 1000);
+}
+
+/* Returns: 0, or PS_EGRACE when requests had to be cut off. */
+static int drain(ps_server *srv)
+{
+    uint64_t waited_ms = 0;
+    atomic_store(&srv->draining, true);
+    /* Both are sequentially consistent: a ps_request sees `draining`, or it is waited for here. */
+    while (atomic_load(&srv->callers))
+        sched_yield();
+    notify_service_manager("STOPPING=1");
+    pool_set_stage(srv->pool, POOL_DRAINING);
+    do {
+        if (pool_wait(srv->pool, STOP_POLL_MS * (uint64_t)NS_PER_MS))
+            return 0;
+        waited_ms += STOP_POLL_MS;
+    } while (atomic_load(&srv->stops) < 2 && waited_ms < grace_of(srv));
+    pool_set_stage(srv->pool, POOL_FORCED);
+    srv->lost = !pool_wait(srv->pool, FORCED_WAIT_MS * (uint64_t)NS_PER_MS);
+    return srv->lost || atomic_load(&srv->pool->cut_off) ? PS_EGRACE : 0;
+}
+
+static int stop_app(ps_server *srv, char *error)
+{
+    seat *s = vms_take(&srv->vms, error, ERROR_BYTES);
+    if (!s)
+        return PS_EAPP;
+    int err = vm_on_stop(s->vm, false, error, ERROR_BYTES);
+    vms_give(&srv->vms, s);
+    return err ? PS_EAPP : 0;
+}
+
+int ps_server_run(ps_server *srv, ps_error *err)
+{
+    char error[ERROR_BYTES] = "";
+    if (!srv || atomic_load(&srv->state) != SERVER_BOUND)
+        return error_set(err, PS_ESTATE, "ps_server_run: call ps_server_listen first, and run once");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    srv->started_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    int result = start(srv, error);
+    if (result == 0) {
+        atomic_store(&srv->state, SERVER_RUNNING);
+        result = wait_for_stop(srv, error);
+    }
+    if (srv->pool && atomic_load(&srv->state) == SERVER_RUNNING) {
+        int cut = drain(srv);
+        if (cut)
+            result =
+                error_set(err, cut, "the grace period of %llu ms ended before all requests did%s",
+                          (unsigned long long)grace_of(srv), srv->lost ? "; a handler is still running" : "");
+    }
+    atomic_store(&srv->state, SERVER_STOPPED);
+    admin_stop(srv->admin);
+    srv->admin = NULL;
+    if (srv->lost)
+        return result;
+    pool_free(srv->pool);
+    srv->pool = NULL;
+    if (result == 0 || result == PS_EGRACE) {
+        int stopped = stop_app(srv, error);
+        result = result ? result : stopped;
+    }
+    if (result && result != PS_EGRACE)
+        error_set(err, result, "%s", error);
+    return result;
+}

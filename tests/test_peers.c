@@ -1,0 +1,277 @@
+#include "runtime/peers.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const uint64_t MS = 1000000, IDLE_NS = 60000 * (uint64_t)1000000, BEGIN = 5000 * (uint64_t)1000000;
+
+/* A connection over TCP: ours, and the client's end. */
+typedef struct line {
+    int ours, client;
+    peer *p;
+} line;
+
+static peers ps;
+
+static void set_up(void)
+{
+    ck_assert_int_eq(peers_init(&ps, IDLE_NS), 0);
+}
+
+static line open_line(uint64_t now_ns)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
+    line l = {.client = socket(AF_INET, SOCK_STREAM, 0)};
+    ck_assert_int_eq(connect(l.client, (struct sockaddr *)&address, sizeof(address)), 0);
+    bytes = sizeof(address);
+    l.ours = accept(listener, (struct sockaddr *)&address, &bytes);
+    ck_assert_int_ge(l.ours, 0);
+    close(listener);
+    l.p = peers_open(&ps, l.ours, (struct sockaddr *)&address, now_ns);
+    ck_assert_ptr_nonnull(l.p);
+    return l;
+}
+
+static void close_line(line *l)
+{
+    peers_close(&ps, l->p);
+    close(l->ours);
+    close(l->client);
+}
+
+/* Whether our end was shut down: only then does the client see the end. */
+static bool is_shut(const line *l)
+{
+    char waste[4096];
+    ssize_t n;
+    while ((n = recv(l->client, waste, sizeof(waste), MSG_DONTWAIT)) > 0)
+        ;
+    return n == 0;
+}
+
+static void wait_for(int fd, short event)
+{
+    struct pollfd p = {.fd = fd, .events = event};
+    ck_assert_int_eq(poll(&p, 1, -1), 1);
+}
+
+/* Look at every time that peers asks for, up to a moment. */
+static void live_until(uint64_t end_ns)
+{
+    for (uint64_t at; (at = peers_next_look_ns(&ps)) <= end_ns;) {
+        peers_look(&ps, at);
+        ck_assert_uint_gt(peers_next_look_ns(&ps), at);
+    }
+}
+
+START_TEST(without_connections_there_is_nothing_to_look_at)
+{
+    ck_assert_uint_eq(peers_next_look_ns(&ps), UINT64_MAX);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(an_address_is_known_as_text)
+{
+    line l = open_line(BEGIN);
+    ck_assert_str_eq(l.p->ip, "127.0.0.1");
+    close_line(&l);
+    struct sockaddr_in6 mapped = {.sin6_family = AF_INET6};
+    ck_assert_int_eq(inet_pton(AF_INET6, "::ffff:192.0.2.7", &mapped.sin6_addr), 1);
+    peer *p = peers_open(&ps, -1, (struct sockaddr *)&mapped, BEGIN);
+    ck_assert_str_eq(p->ip, "192.0.2.7");
+    peers_close(&ps, p);
+    p = peers_open(&ps, -1, NULL, BEGIN);
+    ck_assert_str_eq(p->ip, "");
+    peers_close(&ps, p);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(who_sends_nothing_is_shut_when_the_time_is_over_and_not_before)
+{
+    line l = open_line(BEGIN);
+    live_until(BEGIN + IDLE_NS - 1);
+    ck_assert(!is_shut(&l));
+    live_until(BEGIN + IDLE_NS + PEERS_LOOK_MS * MS);
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(a_request_begins_the_time_anew)
+{
+    line l = open_line(BEGIN);
+    live_until(BEGIN + IDLE_NS / 2);
+    peers_move(&ps, l.p, PEER_SENDS, BEGIN + IDLE_NS / 2);
+    live_until(BEGIN + IDLE_NS + IDLE_NS / 2 - 1);
+    ck_assert(!is_shut(&l));
+    live_until(BEGIN + 2 * IDLE_NS);
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(who_waits_for_a_handler_is_never_late_and_neither_gone)
+{
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_WAITS, BEGIN);
+    shutdown(l.client, SHUT_WR);
+    wait_for(l.ours, POLLIN);
+    live_until(BEGIN + 10 * IDLE_NS);
+    ck_assert(!is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+static bool is_writable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1;
+}
+
+/* Fill the way to the client. */
+static void send_much(const line *l)
+{
+    static const char bytes[65536];
+    while (send(l->ours, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+        ;
+}
+
+START_TEST(who_reads_slowly_is_not_late_and_who_stops_reading_is)
+{
+    line l = open_line(BEGIN);
+    uint64_t now = BEGIN;
+    peers_move(&ps, l.p, PEER_READS, now);
+    char some[65536];
+    for (int i = 0; i < 5; i++) {
+        send_much(&l);
+        do /* until it has told that there is room again */
+            ck_assert_int_gt(recv(l.client, some, sizeof(some), 0), 0);
+        while (!is_writable(l.ours));
+        now += IDLE_NS + PEERS_LOOK_MS * MS;
+        live_until(now);
+    }
+    /* Still open in our direction: a send does not fail. */
+    ck_assert_int_gt(send(l.ours, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), 0);
+    send_much(&l);
+    live_until(now + 3 * IDLE_NS);
+    ck_assert_int_lt(send(l.ours, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), 0);
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(a_client_that_has_closed_is_seen_at_the_next_look)
+{
+    line l = open_line(BEGIN);
+    shutdown(l.client, SHUT_WR);
+    wait_for(l.ours, POLLIN);
+    live_until(BEGIN + PEERS_LOOK_MS * MS);
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(one_that_closes_after_long_silence_is_seen_with_all)
+{
+    line l = open_line(BEGIN);
+    live_until(BEGIN + 2 * PEERS_LOOK_MS * MS);
+    shutdown(l.client, SHUT_WR);
+    wait_for(l.ours, POLLIN);
+    live_until(BEGIN + (PEERS_LOOK_ALL_MS - 1) * MS);
+    ck_assert(!is_shut(&l));
+    live_until(BEGIN + PEERS_LOOK_ALL_MS * MS);
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(many_idle_ones_are_looked_at_every_thirty_seconds_only)
+{
+    enum { MANY = 200 };
+    line all[MANY];
+    int looks = 0;
+    for (int i = 0; i < MANY; i++)
+        all[i] = open_line(BEGIN);
+    peers_look(&ps, BEGIN + PEERS_LOOK_MS * MS);
+    for (uint64_t at; (at = peers_next_look_ns(&ps)) < BEGIN + IDLE_NS; looks++)
+        peers_look(&ps, at);
+    ck_assert_int_eq(looks, 1);
+    for (int i = 0; i < MANY; i++)
+        close_line(&all[i]);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(without_a_limit_nobody_is_late)
+{
+    peers_fini(&ps);
+    ck_assert_int_eq(peers_init(&ps, 0), 0);
+    line l = open_line(BEGIN);
+    live_until(BEGIN + 100 * IDLE_NS);
+    ck_assert(!is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(shutting_the_idle_spares_who_is_answered)
+{
+    line idle = open_line(BEGIN), waits = open_line(BEGIN), reads = open_line(BEGIN);
+    peers_move(&ps, waits.p, PEER_WAITS, BEGIN);
+    peers_move(&ps, reads.p, PEER_READS, BEGIN);
+    peers_shut_idle(&ps);
+    ck_assert(is_shut(&idle));
+    ck_assert(!is_shut(&waits));
+    ck_assert(!is_shut(&reads));
+    peers_shut_all(&ps);
+    ck_assert(is_shut(&waits));
+    ck_assert(is_shut(&reads));
+    close_line(&idle);
+    close_line(&waits);
+    close_line(&reads);
+    peers_fini(&ps);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("peers");
+    TCase *t = tcase_create("peers");
+    tcase_add_checked_fixture(t, set_up, NULL);
+    tcase_add_test(t, without_connections_there_is_nothing_to_look_at);
+    tcase_add_test(t, an_address_is_known_as_text);
+    tcase_add_test(t, who_sends_nothing_is_shut_when_the_time_is_over_and_not_before);
+    tcase_add_test(t, a_request_begins_the_time_anew);
+    tcase_add_test(t, who_waits_for_a_handler_is_never_late_and_neither_gone);
+    tcase_add_test(t, who_reads_slowly_is_not_late_and_who_stops_reading_is);
+    tcase_add_test(t, a_client_that_has_closed_is_seen_at_the_next_look);
+    tcase_add_test(t, one_that_closes_after_long_silence_is_seen_with_all);
+    tcase_add_test(t, many_idle_ones_are_looked_at_every_thirty_seconds_only);
+    tcase_add_test(t, without_a_limit_nobody_is_late);
+    tcase_add_test(t, shutting_the_idle_spares_who_is_answered);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,24 @@
+/* load: the steps of loading an app that vm_load and vm_check have in common. For vm/ alone.
+ * Threads: whoever holds the VM. All but load_keep raise Lua errors. */
+#ifndef VM_LOAD_H
+#define VM_LOAD_H
+
+#include "vm/internal.h"
+
+/* Run a chunk of the program's own. Stack: [-0, +nresults, e] */
+void load_chunk(lua_State *L, const char *name, int nresults);
+
+/* Make the VM ready for the file vm->path: coroutines, hooks, where modules are found. Stack: [-0, +0, e] */
+void load_begin(lua_State *L);
+
+/* Push the parts that the tree is made of, a table. Stack: [-0, +1, e] */
+void load_parts(lua_State *L);
+
+/* Replace the parts by what tree.lua makes of them, and set the global `api`. Stack: [-1, +1, e] */
+void load_tree(lua_State *L);
+
+/* Keep the routes of vm->definition_ref for requests, and let go what only the loading needed.
+ * Returns: as vm_load. */
+int load_keep(vm *v, char *error, size_t size);
+
+#endif
