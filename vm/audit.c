@@ -91,7 +91,7 @@ static int watch(lua_State *L)
     vm_run *run = lua_touserdata(L, 1);
     vm *v = run->vm;
     lua_rawgeti(L, LUA_REGISTRYINDEX, v->audits_ref);
-    ctx_fetch(L, run);
+    ctx_fetch(L, &run->ctx, CTX_SHELF_TABLE);
     lua_pushinteger(L, (v->gc_cycles << ROUTE_BITS) | (lua_Integer)run->request.route);
     lua_rawset(L, -3);
     return 0;

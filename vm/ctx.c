@@ -27,57 +27,34 @@ void ctx_install(lua_State *L)
 
 /* --- the shelf --- */
 
-static void make_shelf(lua_State *L, vm_run *run)
+static lua_State *shelf_of(lua_State *L, vm_run *run)
 {
-    lua_State *shelf = lua_newthread(L);
-    lua_settop(shelf, CTX_SHELF_SIZE); /* less than what every stack has room for */
-    luaL_ref(L, LUA_REGISTRYINDEX);    /* for as long as the VM lives, as the run */
-    run->ctx.shelf = shelf;
-}
-
-/* Move the value at the top of L to a place on the shelf. */
-static void put(lua_State *L, vm_run *run, int place)
-{
-    lua_xmove(L, run->ctx.shelf, 1);
-    lua_replace(run->ctx.shelf, place);
-}
-
-static void push(lua_State *L, vm_run *run, int place)
-{
-    lua_pushvalue(run->ctx.shelf, place);
-    lua_xmove(run->ctx.shelf, L, 1);
+    if (!run->ctx.shelf) {
+        lua_State *shelf = lua_newthread(L);
+        lua_settop(shelf, CTX_SHELF_TABLE);
+        luaL_ref(L, LUA_REGISTRYINDEX); /* for as long as the VM lives, as the run */
+        run->ctx.shelf = shelf;
+    }
+    return run->ctx.shelf;
 }
 
 void ctx_shelve(lua_State *L, vm_run *run)
 {
-    if (!run->ctx.shelf)
-        make_shelf(L, run);
+    lua_State *shelf = shelf_of(L, run);
     run->ctx.table = lua_topointer(L, -1);
     lua_pushvalue(L, -1);
-    put(L, run, CTX_SHELF_TABLE);
-}
-
-void ctx_fetch(lua_State *L, vm_run *run)
-{
-    push(L, run, CTX_SHELF_TABLE);
+    lua_xmove(L, shelf, 1);
+    lua_replace(shelf, CTX_SHELF_TABLE);
 }
 
 int ctx_remember(lua_State *L, vm_run *run, enum ctx_field field)
 {
-    if (!run->ctx.shelf)
-        make_shelf(L, run);
+    ctx_slot *slot = &run->ctx;
+    lua_State *shelf = shelf_of(L, run); /* any stack has room for as many as there are functions */
     lua_pushvalue(L, -1);
-    put(L, run, ctx_shelf_place(field));
-    run->ctx.results |= 1u << field;
+    lua_xmove(L, shelf, 1);
+    slot->places[field] = (uint8_t)(CTX_SHELF_TABLE + ++slot->results);
     return 1;
-}
-
-bool ctx_recall(lua_State *L, vm_run *run, enum ctx_field field)
-{
-    if (!(run->ctx.results & 1u << field))
-        return false;
-    push(L, run, ctx_shelf_place(field));
-    return true;
 }
 
 /* --- what makes a table a context --- */
@@ -199,7 +176,7 @@ static void push_poison(lua_State *L, vm *v, unsigned route)
 static int poison(lua_State *L)
 {
     vm_run *run = lua_touserdata(L, 1);
-    ctx_fetch(L, run);
+    ctx_fetch(L, &run->ctx, CTX_SHELF_TABLE);
     lua_pushnil(L);
     while (lua_next(L, 2)) {
         lua_pop(L, 1);
@@ -235,7 +212,7 @@ void ctx_discard(lua_State *L, vm_run *run)
 int ctx_on_index(lua_State *L)
 {
     vm_run *run = ctx_check(L);
-    int field = ctx_field_at(L, 2);
+    int field = ctx_field_at(L, 2, run->vm);
     if (field < 0)
         return 0;
     lua_CFunction function = ctx_field_function((enum ctx_field)field);

@@ -10,6 +10,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "vm/request.h"
 
@@ -17,13 +18,14 @@ typedef struct vm_run vm_run; /* see vm/vm.h */
 
 /* What a run keeps of its context. All zero is one that has none yet. */
 typedef struct ctx_slot {
-    lua_State *shelf;  /* a coroutine that never runs: its stack holds what belongs to the context, at fixed
-                          places, where it costs less to reach than in a table. NULL until it is needed */
+    lua_State *shelf;  /* a coroutine that never runs: its stack holds the context and what its functions have
+                          returned, and costs less to reach than a table. NULL until it is needed */
     const void *table; /* the context's address; NULL when there is none */
     const void *mt;    /* and its metatable's, where that is its own */
-    uint32_t results;  /* which functions' results are on the shelf: 1 << enum ctx_field */
-    bool once;         /* not to be used for another request */
-    bool audited;      /* and to be watched after its end */
+    uint8_t results;   /* on the shelf, and where, by field (0: none) */
+    uint8_t places[CTX_FIELD_COUNT];
+    bool once;    /* not to be used for another request */
+    bool audited; /* and to be watched after its end */
 } ctx_slot;
 
 typedef struct ctx_strategy {
@@ -52,34 +54,40 @@ bool ctx_is_marker(lua_State *L, int index);
 
 /* --- the shelf --- */
 
-/* The places on the shelf: of the context, then, for a field that is a function, of its result. */
-enum { CTX_SHELF_TABLE = 1, CTX_SHELF_SIZE = CTX_SHELF_TABLE + CTX_FIELD_COUNT };
-
-static inline int ctx_shelf_place(enum ctx_field field)
-{
-    return CTX_SHELF_TABLE + 1 + (int)field;
-}
+/* The place of the context; results follow. */
+enum { CTX_SHELF_TABLE = 1 };
 
 /* Keep the table at the top as the run's context. Stack: [-0, +0, m] */
 void ctx_shelve(lua_State *L, vm_run *run);
 
-/* Push the run's context, which is on the shelf. Stack: [-0, +1, -] */
-void ctx_fetch(lua_State *L, vm_run *run);
+/* Push what is at a place: the context, or a result. Stack: [-0, +1, -] */
+static inline void ctx_fetch(lua_State *L, const ctx_slot *slot, int place)
+{
+    lua_pushvalue(slot->shelf, place);
+    lua_xmove(slot->shelf, L, 1);
+}
 
 /* Keep the value at the top as what the function of that name returns until the request ends. Stack: [-0, +0,
  * m]. Returns: 1, for the function to return */
 int ctx_remember(lua_State *L, vm_run *run, enum ctx_field field);
 
 /* Push it again. Stack: [-0, +(0|1), -]. Returns: false when there is none */
-bool ctx_recall(lua_State *L, vm_run *run, enum ctx_field field);
+static inline bool ctx_recall(lua_State *L, const ctx_slot *slot, enum ctx_field field)
+{
+    if (!slot->places[field])
+        return false;
+    ctx_fetch(L, slot, slot->places[field]);
+    return true;
+}
 
 /* The request has ended: results are not to be seen by the next. Raises nothing. */
 static inline void ctx_forget(ctx_slot *slot)
 {
-    for (; slot->results; slot->results &= slot->results - 1) {
-        lua_pushnil(slot->shelf);
-        lua_replace(slot->shelf, ctx_shelf_place((enum ctx_field)__builtin_ctz(slot->results)));
-    }
+    if (!slot->results)
+        return;
+    lua_settop(slot->shelf, CTX_SHELF_TABLE);
+    memset(slot->places, 0, sizeof(slot->places));
+    slot->results = 0;
 }
 
 /* --- contexts --- */

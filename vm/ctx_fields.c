@@ -23,7 +23,7 @@ const char *const ctx_field_names[CTX_FIELD_COUNT] = {
 static bool push_again(lua_State *L, vm_run *run, enum ctx_field field)
 {
     run->request.fields_read |= 1u << field;
-    return ctx_recall(L, run, field);
+    return ctx_recall(L, &run->ctx, field);
 }
 
 /* --- headers --- */
@@ -108,6 +108,20 @@ static int on_header(lua_State *L)
     return 1;
 }
 
+/* Set a pair in the table at index `all`, unless the name is there: the first one counts. */
+static void set_first(lua_State *L, int all, str name, str value)
+{
+    lua_pushlstring(L, name.p, name.n);
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, all) != LUA_TNIL) {
+        lua_pop(L, 2);
+        return;
+    }
+    lua_pop(L, 1);
+    lua_pushlstring(L, value.p, value.n);
+    lua_rawset(L, all);
+}
+
 static int on_cookies(lua_State *L)
 {
     vm_run *run = ctx_check(L);
@@ -116,22 +130,14 @@ static int on_cookies(lua_State *L)
     if (push_again(L, run, CTX_COOKIES))
         return 1;
     lua_newtable(L);
+    int all = lua_gettop(L);
     for (uint32_t i = 0; i < r->header_count; i++) {
         const str_pair *h = &r->headers[i];
         if (!str_eq_nocase((str){h->name, h->name_bytes}, STR("cookie")))
             continue;
         cookie_iter it = cookie_start((str){h->value, h->value_bytes});
-        while (cookie_next(&it, &name, &value)) {
-            lua_pushlstring(L, name.p, name.n);
-            lua_pushvalue(L, -1);
-            if (lua_rawget(L, -3) == LUA_TNIL) { /* the first of a name */
-                lua_pop(L, 1);
-                lua_pushlstring(L, value.p, value.n);
-                lua_rawset(L, -3);
-            } else {
-                lua_pop(L, 2);
-            }
-        }
+        while (cookie_next(&it, &name, &value))
+            set_first(L, all, name, value);
     }
     return ctx_remember(L, run, CTX_COOKIES);
 }
@@ -164,17 +170,8 @@ static int on_query(lua_State *L)
     lua_createtable(L, 0, foresee_pairs(raw));
     int all = lua_gettop(L);
     query_iter it = query_start(raw);
-    while (query_next(&it, scratch, &name, &value)) {
-        lua_pushlstring(L, name.p, name.n);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, all) == LUA_TNIL) { /* the first of a name */
-            lua_pop(L, 1);
-            lua_pushlstring(L, value.p, value.n);
-            lua_rawset(L, all);
-        } else {
-            lua_pop(L, 2);
-        }
-    }
+    while (query_next(&it, scratch, &name, &value))
+        set_first(L, all, name, value);
     return ctx_remember(L, run, CTX_QUERY);
 }
 
@@ -367,12 +364,12 @@ static int likely_field(const char *name, size_t n)
     }
 }
 
-int ctx_field_at(lua_State *L, int index)
+int ctx_field_at(lua_State *L, int index, const vm *v)
 {
     size_t n;
     const char *name = lua_tolstring(L, index, &n); /* a number's text is no field's name */
     int field = name ? likely_field(name, n) : -1;
-    return field >= 0 && memcmp(name, ctx_field_names[field], n) == 0 ? field : -1;
+    return field >= 0 && name == v->field_texts[field] ? field : -1;
 }
 
 void ctx_field_push_name(lua_State *L, vm_run *run, enum ctx_field field)
@@ -385,7 +382,7 @@ void ctx_fields_install(lua_State *L)
     vm *v = vm_of(L);
     v->names = names_new(L);
     for (int field = 0; field < CTX_FIELD_COUNT; field++) {
-        lua_pushstring(L, ctx_field_names[field]);
+        v->field_texts[field] = lua_pushstring(L, ctx_field_names[field]);
         v->field_refs[field] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     lua_createtable(L, 0, 2);

@@ -11,6 +11,7 @@
 #define VM_CTX_FIELDS_H
 
 #include "vm/ctx.h"
+#include "vm/vm.h"
 
 /* The values stand before the functions in CTX_FIELDS. */
 enum { CTX_VALUE_COUNT = CTX_ID + 1, CTX_FUNCTION_COUNT = CTX_FIELD_COUNT - CTX_VALUE_COUNT };
@@ -18,8 +19,8 @@ enum { CTX_VALUE_COUNT = CTX_ID + 1, CTX_FUNCTION_COUNT = CTX_FIELD_COUNT - CTX_
 /* Their names, for metrics. */
 extern const char *const ctx_field_names[CTX_FIELD_COUNT];
 
-/* The field whose name stands at that index, or -1. */
-int ctx_field_at(lua_State *L, int index);
+/* The field whose name stands at that index, or -1. Short strings of the same text are one string. */
+int ctx_field_at(lua_State *L, int index, const vm *v);
 
 /* The function behind ctx:name(), NULL for a field that is a value. It finds its request by its argument. */
 lua_CFunction ctx_field_function(enum ctx_field field);

@@ -6,7 +6,7 @@
 static int on_index(lua_State *L)
 {
     vm_run *run = ctx_check(L);
-    int field = ctx_field_at(L, 2);
+    int field = ctx_field_at(L, 2, run->vm);
     if (field < 0)
         return 0;
     lua_CFunction function = ctx_field_function((enum ctx_field)field);

@@ -4,6 +4,7 @@
 
 #include "vm/audit.h"
 #include "vm/ctx_fields.h"
+#include "vm/internal.h"
 
 enum { KEYS_SWEPT_MAX = 32 };
 
@@ -14,7 +15,7 @@ static int on_read(lua_State *L)
     vm_run *run = lua_touserdata(L, lua_upvalueindex(1));
     if (!run->live)
         return ctx_raise_stale(L, run->request.route_name);
-    int field = ctx_field_at(L, 2);
+    int field = ctx_field_at(L, 2, run->vm);
     if (field < 0)
         return 0;
     bool again = run->request.fields_read & 1u << field;
@@ -63,7 +64,7 @@ static void lend(lua_State *co, vm_run *run)
     if (run->ctx.once || !run->ctx.table)
         push_new(co, run);
     else
-        ctx_fetch(co, run);
+        ctx_fetch(co, &run->ctx, CTX_SHELF_TABLE);
 }
 
 /* Push the metatable of the context at index 1. Returns: whether it is the one that it was made with. */
@@ -94,7 +95,7 @@ static void end(lua_State *L, vm_run *run)
         return;
     ctx_forget(slot);
     bool again = !slot->once && !run->spawned && has_own_metatable(slot->shelf, slot) && sweep(slot->shelf);
-    lua_settop(slot->shelf, CTX_SHELF_SIZE);
+    lua_settop(slot->shelf, CTX_SHELF_TABLE);
     if (!again)
         ctx_discard(L, run);
 }

@@ -48,8 +48,9 @@ struct vm {
     bool warnings_off; /* warn("@off") */
 
     const ctx_strategy *strategy;
-    int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
-    int field_refs[CTX_FIELD_COUNT]; /* the names of their fields */
+    int ctx_mt_ref;                           /* registry: the metatable of contexts, where they share one */
+    int field_refs[CTX_FIELD_COUNT];          /* the names of their fields */
+    const char *field_texts[CTX_FIELD_COUNT]; /* the same, as Lua has them */
     names *names;
     int lower_mt_ref; /* metatable of ctx:headers() */
     int reply_mt_ref;
