@@ -10,6 +10,11 @@
  * once: that finds a handler that keeps only its latest context, which would let go of the watched one at the
  * next request.
  *
+ * Strategies that never recycle are audited all the same. There a kept context cannot show another request's
+ * fields: what it holds itself is its own request's, and whatever it would have to look up raises. But it
+ * keeps memory, and the handler that uses it is wrong; once the route is known, every late use raises, as
+ * elsewhere.
+ *
  * The window that remains: until the audit has found such a route, a late use of a kept context can read
  * another request's fields; a handler that keeps its context only on rare paths is found only when an audited
  * request takes one; and in a large VM one that keeps only the latest is not found. Threads: whoever holds
