@@ -6,7 +6,7 @@
 #include "api/server.h"
 #include "runtime/clock.h"
 #include "runtime/exposition.h"
-#include "vm/ctx.h"
+#include "vm/ctx_fields.h"
 
 static int add_counts(const app *newest, buf *out)
 {

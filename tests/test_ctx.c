@@ -1,6 +1,7 @@
-#include "vm/ctx.h"
+#include "vm/ctx_fields.h"
 
 #include "tests/vm_fixture.h"
+#include "vm/audit.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { MANY_REQUESTS = 100000 };
@@ -107,6 +108,58 @@ START_TEST(id_is_made_at_its_first_use)
 }
 END_TEST
 
+START_TEST(values_stay_the_same_however_often_they_are_read)
+{
+    open_app(
+        _i,
+        "function api.get(ctx)\n"
+        "  local seen = {}\n"
+        "  for i = 1, 5 do\n"
+        "    for _, name in ipairs { 'method', 'path', 'target', 'ip', 'id' } do seen[ctx[name]] = true end\n"
+        "  end\n"
+        "  local list = {} for v in pairs(seen) do list[#list + 1] = v end table.sort(list)\n"
+        "  return table.concat(list, ' ')\n"
+        "end");
+    ck_assert_str_eq(GET(.path = "/a", .target = "/a?b", .ip = "::1", .id = "r1"),
+                     "200 text/plain|/a /a?b ::1 GET r1");
+    ck_assert_str_eq(GET(.method = "HEAD", .path = "/c", .target = "/c", .ip = "::2", .id = "r2"),
+                     "200 text/plain|/c ::2 HEAD r2");
+    close_app();
+}
+END_TEST
+
+START_TEST(every_method_is_told_in_any_order)
+{
+    static const char *const methods[] = {"GET", "PUT", "POST", "HEAD", "PATCH", "DELETE", "OPTIONS"};
+    open_app(_i, "function api.get(ctx) return ctx.method end");
+    for (size_t i = 0; i < 50; i++) {
+        const char *method = methods[i * i % 7];
+        ck_assert_str_eq(GET(.method = method) + strlen("200 text/plain|"), method);
+    }
+    close_app();
+}
+END_TEST
+
+START_TEST(fields_are_found_by_their_whole_name)
+{
+    open_app(
+        _i,
+        "local near = { 'metho', 'methods', 'methot', 'pat', 'pats', 'jso', 'bods', 'ips', 'ik', "
+        "'target\\0',\n"
+        "  'id\\0', 'query_all\\0', 'query_alk', 'queri', 'param', 'headerz', 'cookiez', 'headersx', 'i', "
+        "'p' }\n"
+        "function api.get(ctx)\n"
+        "  for _, name in ipairs(near) do if ctx[name] ~= nil then return name end end\n"
+        "  local kinds = {}\n"
+        "  for i, name in ipairs { 'method', 'path', 'target', 'ip', 'id', 'headers', 'header', 'query',\n"
+        "    'query_all', 'params', 'body', 'json', 'cookies' } do kinds[i] = type(ctx[name]):sub(1, 1) end\n"
+        "  return table.concat(kinds)\n"
+        "end");
+    ck_assert_str_eq(GET(.ip = "::1"), "200 text/plain|sssssffffffff");
+    close_app();
+}
+END_TEST
+
 START_TEST(unknown_fields_are_nil)
 {
     open_app(_i,
@@ -205,6 +258,37 @@ START_TEST(repeated_headers_are_joined)
 }
 END_TEST
 
+START_TEST(long_names_of_headers_are_joined_and_found_too)
+{
+    open_app(_i,
+             "function api.get(ctx) local h = ctx:headers() local n = 0 for _ in pairs(h) do n = n + 1 end\n"
+             "  return { n, h['access-control-request-headers-of-mine'], h[('x'):rep(300)] or '', h.a,\n"
+             "    h['access-control-request-headers-of-yours'] } end");
+    ck_assert_str_eq(GET(.headers = {"Access-Control-Request-Headers-Of-Mine", "1", "A", "2",
+                                     "access-control-request-headers-of-mine", "3",
+                                     "Access-Control-Request-Headers-Of-Yours", "4"}),
+                     "200 application/json|[3,\"1, 3\",\"\",\"2\",\"4\"]");
+    close_app();
+}
+END_TEST
+
+START_TEST(names_of_other_requests_headers_do_not_matter)
+{
+    char name[16], value[16];
+    open_app(_i, "function api.get(ctx) local list = {}\n"
+                 "  for k, v in pairs(ctx:headers()) do list[#list + 1] = k .. '=' .. v end\n"
+                 "  table.sort(list) return table.concat(list, ' ') end");
+    for (int i = 0; i < 2000; i++) {
+        char want[64];
+        snprintf(name, sizeof(name), "X-%c%d", "aAbB"[i % 4], i % 97);
+        snprintf(value, sizeof(value), "%d", i);
+        snprintf(want, sizeof(want), "200 text/plain|host=h x-%c%d=%d", "aabb"[i % 4], i % 97, i);
+        ck_assert_str_eq(GET(.headers = {i % 2 ? "Host" : "HOST", "h", name, value}), want);
+    }
+    close_app();
+}
+END_TEST
+
 START_TEST(header_needs_a_name)
 {
     open_app(_i, "function api.get(ctx) return ctx:header() end");
@@ -229,6 +313,20 @@ START_TEST(query_is_an_empty_table_without_one)
     open_app(_i,
              "function api.get(ctx) return { next(ctx:query()) == nil, next(ctx:query_all()) == nil } end");
     ck_assert_str_eq(GET(.query = ""), "200 application/json|[true,true]");
+    close_app();
+}
+END_TEST
+
+START_TEST(long_queries_are_read_to_their_end)
+{
+    static char query[8192];
+    size_t n = 0;
+    for (int i = 0; i < 500; i++)
+        n += (size_t)snprintf(query + n, sizeof(query) - n, "n%%3%d=v+%d&&", i % 10, i);
+    snprintf(query + n, sizeof(query) - n, "last=%%21");
+    open_app(_i, "function api.get(ctx) local q, all = ctx:query(), ctx:query_all()\n"
+                 "  return { #all, q.n7, all.n7[50], q.last, all[501][2] } end");
+    ck_assert_str_eq(GET(.query = query), "200 application/json|[501,\"v 7\",\"v 497\",\"!\",\"!\"]");
     close_app();
 }
 END_TEST
@@ -412,6 +510,11 @@ static const char *const tricks[] = {
     "setmetatable(ctx:headers(), { __index = { own = 1 } })",
     "ctx.own = coroutine.wrap(function() ctx.own = 1 coroutine.yield() end) ctx.own()",
     "getmetatable('').own = nil rawset(ctx, '__index', { own = 1 })",
+    "json.array(ctx)",
+    "local _ = ctx.path, ctx.path, ctx.path, ctx.id, ctx.id ctx.id = 1",
+    "for _ = 1, 3 do ctx.method = ctx.method .. '!' end",
+    "table.insert(ctx, 'own') table.sort(ctx)",
+    "load('own = 1', 'chunk', 't', ctx)()",
 };
 
 enum { TRICKS = sizeof(tricks) / sizeof(tricks[0]) };
@@ -632,6 +735,25 @@ START_TEST(kept_context_that_was_never_recycled_tells_nothing_of_other_requests)
 }
 END_TEST
 
+/* The first request of a route is audited, and one in AUDIT_EVERY after it. */
+START_TEST(route_that_begins_to_keep_its_context_is_found_later)
+{
+    open_app(_i,
+             "local kept = {}\n"
+             "function api.keep.get(ctx) if ctx:query().keep then kept[#kept + 1] = ctx end return 'x' end\n"
+             "function api.collect.get() for _ = 1, 3 do collectgarbage() end end");
+    fixture_get(&fx, "GET /keep");
+    for (int i = 1; i < AUDIT_EVERY; i++)
+        ck_assert_str_eq(fixture_ask(&fx, &keep), "200 text/plain|x");
+    fixture_get(&fx, "GET /collect");
+    ck_assert_str_eq(fixture_logged(&fx), "");
+    fixture_ask(&fx, &keep);
+    fixture_get(&fx, "GET /collect");
+    ck_assert_contains(fixture_logged(&fx), "1 [] GET /keep keeps its context after the request has ended");
+    close_app();
+}
+END_TEST
+
 START_TEST(audit_says_it_once_a_route)
 {
     open_app(_i, "local list = {}\n"
@@ -799,6 +921,9 @@ static Suite *ctx_suite(void)
         method_of_a_head_request_is_head,
         ip_is_nil_where_there_is_none,
         id_is_made_at_its_first_use,
+        values_stay_the_same_however_often_they_are_read,
+        every_method_is_told_in_any_order,
+        fields_are_found_by_their_whole_name,
         unknown_fields_are_nil,
         paths_are_bytes,
         each_function_returns_the_same_table_within_a_request,
@@ -806,9 +931,12 @@ static Suite *ctx_suite(void)
         function_without_a_colon_is_a_clear_error,
         header_names_are_in_lower_case_and_found_in_any,
         repeated_headers_are_joined,
+        long_names_of_headers_are_joined_and_found_too,
+        names_of_other_requests_headers_do_not_matter,
         header_needs_a_name,
         query_is_decoded_and_the_first_value_counts,
         query_is_an_empty_table_without_one,
+        long_queries_are_read_to_their_end,
         query_all_gives_lists_and_order,
         numeric_names_in_a_query_stay_apart_from_the_order,
         params_are_decoded_after_the_split,
@@ -828,6 +956,7 @@ static Suite *ctx_suite(void)
         context_of_another_request_in_flight_answers_for_its_own,
         context_that_a_coroutine_may_hold_is_not_recycled,
         kept_context_that_was_never_recycled_tells_nothing_of_other_requests,
+        route_that_begins_to_keep_its_context_is_found_later,
         audit_says_it_once_a_route,
         audit_is_silent_about_handlers_that_let_go,
         every_use_of_a_stale_context_is_an_error,

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "api/program/context_costs.h"
-#include "vm/ctx.h"
+#include "vm/ctx_fields.h"
 
 /* The report on those metrics; to be freed. */
 static char *report_on(const char *metrics)

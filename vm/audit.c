@@ -35,6 +35,7 @@ static void look(lua_State *L, vm *v)
         if (!v->audits[route].keeps)
             warn(v, route);
         v->audits[route].keeps = true;
+        v->audits[route].quiet = 0;
         lua_pushvalue(L, -1);
         lua_pushnil(L);
         lua_rawset(L, -4);
@@ -73,12 +74,16 @@ void audit_install(lua_State *L)
     lua_pop(L, 1);
 }
 
-bool audit_begin(vm *v, unsigned route, bool *once)
+void audit_decide(vm_run *run)
 {
-    audit_route *a = &v->audits[route];
-    if (a->keeps)
-        *once = true;
-    return a->requests++ % AUDIT_EVERY == 0 && !*once;
+    vm *v = run->vm;
+    audit_route *a = &v->audits[run->request.route];
+    run->ctx.once = true;
+    if (v->config.dev || a->keeps)
+        return; /* as it is for every request of the route: nothing is watched that cannot be used late */
+    run->ctx.audited = true;
+    a->audits++;
+    a->quiet = AUDIT_EVERY - 1;
 }
 
 static int watch(lua_State *L)
@@ -86,7 +91,7 @@ static int watch(lua_State *L)
     vm_run *run = lua_touserdata(L, 1);
     vm *v = run->vm;
     lua_rawgeti(L, LUA_REGISTRYINDEX, v->audits_ref);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, run->ctx.ref);
+    ctx_fetch(L, &run->ctx, CTX_SHELF_TABLE);
     lua_pushinteger(L, (v->gc_cycles << ROUTE_BITS) | (lua_Integer)run->request.route);
     lua_rawset(L, -3);
     return 0;
@@ -103,7 +108,7 @@ void audit_end(lua_State *L, vm_run *run)
 void audit_collect(lua_State *L, vm_run *run)
 {
     vm *v = run->vm;
-    if ((v->audits[run->request.route].requests - 1) % AUDIT_COLLECT_EVERY != 0 ||
+    if ((v->audits[run->request.route].audits - 1) % AUDIT_COLLECT_EVERY != 0 ||
         v->heap.bytes > AUDIT_COLLECT_BYTES)
         return;
     /* Each collection lets the canary die and look; what had a finalizer needs a second one, and CYCLES say

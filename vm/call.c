@@ -21,7 +21,7 @@ vm_run *vm_run_take(vm *v)
         if (!run)
             return NULL;
         run->vm = v;
-        run->co_ref = run->ctx.ref = run->ctx.memo_ref = LUA_NOREF;
+        run->co_ref = LUA_NOREF;
         run->next = v->runs;
         v->runs = run;
     }

@@ -1,21 +1,21 @@
 #include "vm/ctx_eager.h"
 
-#include "vm/internal.h"
+#include "vm/ctx_fields.h"
 
 enum { FIELDS = 6 };
 
 static void set_value(lua_State *co, vm_run *run, enum ctx_field field)
 {
-    ctx_push_name(co, run, field);
-    ctx_push_value(co, run, field);
+    ctx_field_push_name(co, run, field);
+    ctx_field_push_value(co, run, field);
     lua_rawset(co, -3);
 }
 
 static void set_closure(lua_State *co, vm_run *run, enum ctx_field field)
 {
-    ctx_push_name(co, run, field);
+    ctx_field_push_name(co, run, field);
     lua_pushlightuserdata(co, run);
-    lua_pushcclosure(co, ctx_function(field), 1);
+    lua_pushcclosure(co, ctx_field_function(field), 1);
     lua_rawset(co, -3);
 }
 

@@ -5,7 +5,8 @@
  *
  *     ctx { what was used } -> the metatable .__index -> C, makes it and keeps it
  *
- * The table is made with room for a few fields: growing it as they come would cost more. */
+ * Growing a table costs more than making a larger one, so it is made with room for as many fields as the
+ * route's last request has read. */
 #ifndef VM_CTX_LAZY_H
 #define VM_CTX_LAZY_H
 

@@ -1,7 +1,5 @@
 #include "vm/ctx_preregistered.h"
 
-#include "vm/internal.h"
-
 static void lend(lua_State *co, vm_run *run)
 {
     lua_newtable(co);

@@ -2,56 +2,55 @@
 
 #include <lauxlib.h>
 
+#include "vm/audit.h"
+#include "vm/ctx_fields.h"
 #include "vm/internal.h"
 
 enum { KEYS_SWEPT_MAX = 32 };
 
-/* Reading a value field for the first time. Upvalue: the run. */
-static int on_first_read(lua_State *L)
+/* Reading a value that is not in the context. A field that is read a second time is left there; most are read
+ * once, and to store and clear one costs as much as to read it again. Upvalues: the run, the context. */
+static int on_read(lua_State *L)
 {
     vm_run *run = lua_touserdata(L, lua_upvalueindex(1));
     if (!run->live)
         return ctx_raise_stale(L, run->request.route_name);
-    int field = ctx_field_at(L, 2);
+    int field = ctx_field_at(L, 2, run->vm);
     if (field < 0)
         return 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, run->ctx.ref);
-    ctx_push_value(L, run, (enum ctx_field)field);
-    return ctx_keep(L, 3);
+    bool again = run->request.fields_read & 1u << field;
+    ctx_field_push_value(L, run, (enum ctx_field)field);
+    return again ? ctx_keep(L, lua_upvalueindex(2)) : 1;
 }
 
-/* Push the table of functions with what stands behind it. */
-static void push_base(lua_State *L, vm_run *run)
+/* Push the table of functions with what stands behind it. The context is at that index. */
+static void push_base(lua_State *L, vm_run *run, int context)
 {
-    lua_createtable(L, 0, CTX_FIELD_COUNT);
-    for (int field = 0; field < CTX_FIELD_COUNT; field++) {
-        lua_CFunction function = ctx_function((enum ctx_field)field);
-        if (!function)
-            continue;
-        ctx_push_name(L, run, (enum ctx_field)field);
-        lua_pushcfunction(L, function);
+    lua_createtable(L, 0, CTX_FUNCTION_COUNT);
+    for (int field = CTX_VALUE_COUNT; field < CTX_FIELD_COUNT; field++) {
+        ctx_field_push_name(L, run, (enum ctx_field)field);
+        lua_pushcfunction(L, ctx_field_function((enum ctx_field)field));
         lua_rawset(L, -3);
     }
     lua_createtable(L, 0, 1);
     lua_pushlightuserdata(L, run);
-    lua_pushcclosure(L, on_first_read, 1);
+    lua_pushvalue(L, context);
+    lua_pushcclosure(L, on_read, 2);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
 }
 
-/* Push a new context and remember it. */
+/* Push a new context and put it on the shelf, in the place of one that served before: nobody holds that, as
+ * far as we know. */
 static void push_new(lua_State *L, vm_run *run)
 {
-    ctx_slot *slot = &run->ctx;
     lua_newtable(L);
     ctx_push_metatable(L);
-    push_base(L, run);
+    push_base(L, run, lua_gettop(L) - 1);
     lua_setfield(L, -2, "__index");
-    slot->mt = lua_topointer(L, -1);
+    run->ctx.mt = lua_topointer(L, -1);
     lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    slot->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    slot->table = lua_topointer(L, -1);
+    ctx_shelve(L, run);
 }
 
 static void install(lua_State *L)
@@ -61,59 +60,43 @@ static void install(lua_State *L)
 
 static void lend(lua_State *co, vm_run *run)
 {
-    ctx_slot *slot = &run->ctx;
-    ctx_decide(run);
-    if (slot->once && slot->ref != LUA_NOREF) {
-        /* One that served before: nobody holds it, as far as we know; let it go. */
-        luaL_unref(co, LUA_REGISTRYINDEX, slot->ref);
-        slot->ref = LUA_NOREF;
-    }
-    if (slot->ref == LUA_NOREF)
+    audit_begin(run);
+    if (run->ctx.once || !run->ctx.table)
         push_new(co, run);
     else
-        lua_rawgeti(co, LUA_REGISTRYINDEX, slot->ref);
+        ctx_fetch(co, &run->ctx, CTX_SHELF_TABLE);
 }
 
-/* Empty the table at the top. Returns: false when it has too many keys to be worth it. */
-static bool sweep(lua_State *L)
+/* Push the metatable of the context at index 1. Returns: whether it is the one that it was made with. */
+static bool has_own_metatable(lua_State *shelf, const ctx_slot *slot)
 {
-    lua_pushnil(L);
-    for (int keys = 0; lua_next(L, -2); keys++) {
-        lua_pop(L, 1);
-        if (keys == KEYS_SWEPT_MAX) {
-            lua_pop(L, 1);
+    return lua_getmetatable(shelf, CTX_SHELF_TABLE) && lua_topointer(shelf, -1) == slot->mt;
+}
+
+/* Empty the context. Returns: false when it has too many keys to be worth it. */
+static bool sweep(lua_State *shelf)
+{
+    lua_pushnil(shelf);
+    for (int keys = 0; lua_next(shelf, CTX_SHELF_TABLE); keys++) {
+        if (keys == KEYS_SWEPT_MAX)
             return false;
-        }
-        lua_pushvalue(L, -1);
-        lua_pushnil(L);
-        lua_rawset(L, -4);
+        lua_pop(shelf, 1);
+        lua_pushvalue(shelf, -1);
+        lua_pushnil(shelf);
+        lua_rawset(shelf, CTX_SHELF_TABLE);
     }
     return true;
-}
-
-static bool has_own_metatable(lua_State *L, const ctx_slot *slot)
-{
-    if (!lua_getmetatable(L, -1))
-        return false;
-    bool own = lua_topointer(L, -1) == slot->mt;
-    lua_pop(L, 1);
-    return own;
 }
 
 static void end(lua_State *L, vm_run *run)
 {
     ctx_slot *slot = &run->ctx;
-    if (slot->ref == LUA_NOREF)
+    if (!slot->table)
         return;
-    ctx_forget_memo(L, run);
-    if (slot->once || run->spawned) {
-        ctx_discard(L, run);
-        return;
-    }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, slot->ref);
-    bool clean = has_own_metatable(L, slot) && sweep(L);
-    lua_pop(L, 1);
-    if (!clean)
+    ctx_forget(slot);
+    bool again = !slot->once && !run->spawned && has_own_metatable(slot->shelf, slot) && sweep(slot->shelf);
+    lua_settop(slot->shelf, CTX_SHELF_TABLE);
+    if (!again)
         ctx_discard(L, run);
 }
 

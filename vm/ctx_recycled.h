@@ -1,8 +1,8 @@
 /* ctx_recycled: one table a run, used for request after request.
  *
- * The table is empty when a request begins, so a request that touches nothing allocates nothing. Reading a
- * value field the first time goes through the metatable and leaves the value in the table; the functions stay
- * in a second table behind it and cost no call to be found:
+ * The table is empty when a request begins, so a request that touches nothing allocates nothing. The
+ * functions stay in a second table behind it and cost no call to be found. A value costs one, and is left in
+ * the table only when it is read a second time:
  *
  *     ctx {} -> its metatable .__index -> { headers, header, query ... } -> its metatable .__index -> C,
  * knows the run

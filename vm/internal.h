@@ -7,12 +7,15 @@
 #include "queue/buf.h"
 #include "vm/ctx.h"
 #include "vm/heap.h"
+#include "vm/names.h"
 #include "vm/vm.h"
 
-/* What the sampling audit knows of a route; see vm/audit.h. */
+/* What contexts know of a route; see vm/audit.h. */
 typedef struct audit_route {
-    unsigned requests;
-    bool keeps; /* its handler was seen to keep its context */
+    unsigned quiet;  /* so many requests are to come before the next that needs thought */
+    unsigned audits; /* begun */
+    bool keeps;      /* its handler was seen to keep its context */
+    uint8_t fields;  /* so many has its last request read; see vm/ctx_lazy.h */
 } audit_route;
 
 struct vm_run {
@@ -45,9 +48,11 @@ struct vm {
     bool warnings_off; /* warn("@off") */
 
     const ctx_strategy *strategy;
-    int ctx_mt_ref;                  /* registry: the metatable of contexts, where they share one */
-    int field_refs[CTX_FIELD_COUNT]; /* the names of their fields */
-    int lower_mt_ref;                /* metatable of ctx:headers() */
+    int ctx_mt_ref;                           /* registry: the metatable of contexts, where they share one */
+    int field_refs[CTX_FIELD_COUNT];          /* the names of their fields */
+    const char *field_texts[CTX_FIELD_COUNT]; /* the same, as Lua has them */
+    names *names;
+    int lower_mt_ref; /* metatable of ctx:headers() */
     int reply_mt_ref;
     const void *reply_mt;
     int compose_ref;

@@ -1,13 +1,11 @@
 #include "vm/query.h"
 
-#include "queue/percent.h"
-
 /* Decoded text never outgrows its source: at the same offset in scratch it cannot run into its neighbour. */
-static str decode(str part, const char *raw, char *scratch)
+static str decode(const query_iter *it, str part, char *scratch)
 {
-    if (!percent_query_needs(part))
+    if (!it->coded || !percent_query_needs(part))
         return part;
-    char *out = scratch + (part.p - raw);
+    char *out = scratch + (part.p - it->raw.p);
     return (str){out, percent_query_decode(part, out)};
 }
 
@@ -33,7 +31,7 @@ bool query_next(query_iter *it, char *scratch, str *ret_name, str *ret_value)
     const char *equals = memchr(pair.p, '=', pair.n);
     const char *name_end = equals ? equals : end;
     const char *value = equals ? equals + 1 : end;
-    *ret_name = decode((str){pair.p, (size_t)(name_end - pair.p)}, it->raw.p, scratch);
-    *ret_value = decode((str){value, (size_t)(end - value)}, it->raw.p, scratch);
+    *ret_name = decode(it, (str){pair.p, (size_t)(name_end - pair.p)}, scratch);
+    *ret_value = decode(it, (str){value, (size_t)(end - value)}, scratch);
     return true;
 }

@@ -13,17 +13,19 @@
 
 #include <stdbool.h>
 
+#include "queue/percent.h"
 #include "queue/str.h"
 
 typedef struct query_iter {
     str raw;
-    size_t at; /* where the next pair begins */
+    size_t at;  /* where the next pair begins */
+    bool coded; /* something in raw may need decoding */
 } query_iter;
 
 /* Begin at the first pair of raw, the text behind the '?'. The iterator borrows it. */
 static inline query_iter query_start(str raw)
 {
-    return (query_iter){raw, 0};
+    return (query_iter){raw, 0, percent_query_needs(raw)};
 }
 
 /* Step to the next pair. scratch has room for as many bytes as raw; pass the same one each time.
