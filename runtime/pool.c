@@ -269,6 +269,18 @@ static bool any_rests(const pool *p)
     return false;
 }
 
+bool pool_has_spare(const pool *p)
+{
+    unsigned awake = 0, resting = 0;
+    for (unsigned i = 0; i < p->config.workers; i++)
+        awake += !worker_rests(p->workers[i]);
+    for (unsigned i = 0; i < pool_heavies_made(p); i++) {
+        awake += heavy_busy_since_ns(p->heavies[i]) != 0;
+        resting += heavy_rests(p->heavies[i]);
+    }
+    return resting && awake < p->config.cores;
+}
+
 static bool waits_too_long(const pool *p, uint64_t due_ns)
 {
     return p->config.max_wait_ns && due_ns > p->config.max_wait_ns && !any_rests(p);
