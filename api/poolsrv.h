@@ -73,7 +73,7 @@ PS_API const char *ps_strerror(int code);
     X(INT, heavy_threads, "heavy-threads", 0, "N",                                                           \
       "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
     X(INT, max_heavy, "max-heavy", 0, "N",                                                                   \
-      "how many there may be while some wait in system calls; 0: the larger of 16 and 4 times as many")      \
+      "and while some of these wait in system calls; 0: the larger of 16 and 4 times heavy-threads")         \
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
     X(CHOICE, context, "context", "recycled", "recycled", "how the request context is made")                 \

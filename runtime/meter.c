@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,10 +34,13 @@ static uint64_t read_ready_ns(int fd)
 void meter_read(meter *m, uint64_t now_ns)
 {
     struct timespec cpu;
+    struct rusage use;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    getrusage(RUSAGE_THREAD, &use); /* not for its times, which lag by up to a tick */
     m->last = (meter_reading){.at_ns = now_ns,
                               .cpu_ns = (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec,
-                              .ready_ns = read_ready_ns(m->fd)};
+                              .ready_ns = read_ready_ns(m->fd),
+                              .yields = (uint64_t)use.ru_nvcsw};
 }
 
 lane_run meter_run(meter *m, uint64_t held_ns, uint64_t now_ns)
@@ -54,6 +58,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 lane_run meter_judge(const meter_reading *before, const meter_reading *after, uint64_t held_ns)
 {
     uint64_t off = less(held_ns, after->cpu_ns - before->cpu_ns);
-    uint64_t blocked = less(off, after->ready_ns - before->ready_ns);
+    bool yielded = after->yields != before->yields;
+    uint64_t blocked = yielded ? less(off, after->ready_ns - before->ready_ns) : 0;
     return (lane_run){.held_ns = held_ns, .service_ns = held_ns - (off - blocked), .blocked_ns = blocked};
 }

@@ -3,9 +3,11 @@
  *
  * The last is not the handler's doing. A machine that is busy must not make short routes heavy, so it is told
  * from the waiting: the kernel adds up for each thread how long it stood ready without a core
- * (/proc/thread-self/schedstat). Counts of voluntary and involuntary switches would not do: which of them
- * belong to the run and which to the thread's own sleeps just before it cannot be told. Where the kernel does
- * not say, all time off the core counts as waiting.
+ * (/proc/thread-self/schedstat). What a hypervisor takes away is in neither sum; but a thread that has not
+ * given up its core once, of its own will, has not waited. That count alone would not do: whether the
+ * switches in it are the run's or belong to the thread's own sleep just before cannot be told. Where the
+ * kernel does not say how long a thread stood ready, all time off the core counts as waiting if there was a
+ * switch.
  *
  * A reading costs one or two microseconds, too much for every run. So there is one at the end of a run that
  * took long, and one before a run if the last is older than METER_FRESH_NS. What happened between that
@@ -24,6 +26,7 @@ typedef struct meter_reading {
     uint64_t at_ns;    /* monotonic */
     uint64_t cpu_ns;   /* the thread was on a core, since it began */
     uint64_t ready_ns; /* it was ready, and on none */
+    uint64_t yields;   /* how often it gave its core up of its own will */
 } meter_reading;
 
 typedef struct meter {

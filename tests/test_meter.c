@@ -12,15 +12,17 @@
 
 #define MS UINT64_C(1000000)
 
-static const meter_reading before = {.at_ns = 5000 * MS, .cpu_ns = 700 * MS, .ready_ns = 90 * MS};
+static const meter_reading before = {
+    .at_ns = 5000 * MS, .cpu_ns = 700 * MS, .ready_ns = 90 * MS, .yields = 7};
 
 /* A run that held its thread for `held_ms`; since the reading before it was on a core and ready for as long.
  */
-static lane_run judge(uint64_t held_ms, uint64_t cpu_ms, uint64_t ready_ms)
+static lane_run judge(uint64_t held_ms, uint64_t cpu_ms, uint64_t ready_ms, unsigned yields)
 {
     meter_reading after = {.at_ns = before.at_ns + held_ms * MS,
                            .cpu_ns = before.cpu_ns + cpu_ms * MS,
-                           .ready_ns = before.ready_ns + ready_ms * MS};
+                           .ready_ns = before.ready_ns + ready_ms * MS,
+                           .yields = before.yields + yields};
     lane_run run = meter_judge(&before, &after, held_ms * MS);
     ck_assert_uint_eq(run.held_ns, held_ms * MS);
     return run;
@@ -28,7 +30,7 @@ static lane_run judge(uint64_t held_ms, uint64_t cpu_ms, uint64_t ready_ms)
 
 START_TEST(run_that_had_a_core_all_the_time_is_all_service)
 {
-    lane_run run = judge(20, 20, 0);
+    lane_run run = judge(20, 20, 0, 0);
     ck_assert_uint_eq(run.service_ns, 20 * MS);
     ck_assert_uint_eq(run.blocked_ns, 0);
 }
@@ -36,7 +38,7 @@ END_TEST
 
 START_TEST(time_off_the_core_that_it_did_not_stand_ready_is_blocked)
 {
-    lane_run run = judge(20, 2, 0);
+    lane_run run = judge(20, 2, 0, 1);
     ck_assert_uint_eq(run.service_ns, 20 * MS);
     ck_assert_uint_eq(run.blocked_ns, 18 * MS);
 }
@@ -44,7 +46,7 @@ END_TEST
 
 START_TEST(time_that_it_stood_ready_does_not_count)
 {
-    lane_run run = judge(20, 2, 18);
+    lane_run run = judge(20, 2, 18, 1);
     ck_assert_uint_eq(run.service_ns, 2 * MS);
     ck_assert_uint_eq(run.blocked_ns, 0);
 }
@@ -52,15 +54,23 @@ END_TEST
 
 START_TEST(what_is_left_of_both_is_blocked)
 {
-    lane_run run = judge(44, 4, 30);
+    lane_run run = judge(44, 4, 30, 2);
     ck_assert_uint_eq(run.service_ns, 14 * MS);
     ck_assert_uint_eq(run.blocked_ns, 10 * MS);
 }
 END_TEST
 
+START_TEST(thread_that_never_gave_its_core_up_has_not_waited)
+{
+    lane_run run = judge(20, 2, 0, 0);
+    ck_assert_uint_eq(run.service_ns, 2 * MS);
+    ck_assert_uint_eq(run.blocked_ns, 0);
+}
+END_TEST
+
 START_TEST(what_was_before_the_run_makes_it_no_longer_than_it_was)
 {
-    lane_run computed = judge(20, 25, 0), stood = judge(20, 15, 9);
+    lane_run computed = judge(20, 25, 0, 1), stood = judge(20, 15, 9, 1);
     ck_assert_uint_eq(computed.service_ns, 20 * MS);
     ck_assert_uint_eq(computed.blocked_ns, 0);
     ck_assert_uint_eq(stood.service_ns, 15 * MS);
@@ -188,6 +198,7 @@ static Suite *suite(void)
     tcase_add_test(judged, time_off_the_core_that_it_did_not_stand_ready_is_blocked);
     tcase_add_test(judged, time_that_it_stood_ready_does_not_count);
     tcase_add_test(judged, what_is_left_of_both_is_blocked);
+    tcase_add_test(judged, thread_that_never_gave_its_core_up_has_not_waited);
     tcase_add_test(judged, what_was_before_the_run_makes_it_no_longer_than_it_was);
     suite_add_tcase(s, judged);
     tcase_add_checked_fixture(read, open_meter, close_meter);
