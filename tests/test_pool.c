@@ -338,6 +338,21 @@ static void expect(int fd, int status, const char *part)
     ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in %s", part, text);
 }
 
+/* Ask for something n times, each on a connection of its own. */
+static void ask_all(int *fds, unsigned n, const char *path)
+{
+    for (unsigned i = 0; i < n; i++)
+        ask(fds[i] = client(), path);
+}
+
+static void expect_all(const int *fds, unsigned n, int status, const char *part)
+{
+    for (unsigned i = 0; i < n; i++) {
+        expect(fds[i], status, part);
+        close(fds[i]);
+    }
+}
+
 /* --- lanes --- */
 
 START_TEST(light_task_is_answered)
@@ -448,33 +463,33 @@ static void make_light(lane *l)
     l->pinned = true;
 }
 
-/* A batch of light tasks, each of which takes a while, that the worker finds all at once. Returns: how many
- * of them ran on heavy workers. */
-static unsigned run_batch(pool_config config, lane_policy policy)
+/* A batch of light tasks, each of which takes a while, that the worker finds all at once, while `busy` of the
+ * heavy workers are. Returns: how many of them ran on heavy workers. */
+static unsigned run_batch(pool_config config, lane_policy policy, unsigned busy)
 {
-    int fds[BATCH];
+    int fds[BATCH], spinning[2], holder;
     lane_init(&fake.light, policy, false, 0);
     if (policy == LANE_AUTO)
         make_light(&fake.light);
     start(config);
-    int holder = client();
+    atomic_store(&fake.spin_on, true);
+    ask_all(spinning, busy, "/heavy/spin");
+    wait_for_count(&fake.spinning, busy);
     for (int i = 0; i < BATCH; i++) {
         ask(fds[i] = client(), "/");
         expect(fds[i], 200, "done");
     }
-    ask(holder, "/gate"); /* holds the worker while they come */
+    ask(holder = client(), "/gate"); /* it holds the worker while they come */
     wait_for_gate(1);
     for (int i = 0; i < BATCH; i++)
         ask(fds[i], "/work");
     open_gate();
-    expect(holder, 200, "done");
-    for (int i = 0; i < BATCH; i++) {
-        expect(fds[i], 200, "done");
-        close(fds[i]);
-    }
-    close(holder);
+    expect_all(&holder, 1, 200, "done");
+    expect_all(fds, BATCH, 200, "done");
+    atomic_store(&fake.spin_on, false);
+    expect_all(spinning, busy, 200, "done");
     end(POOL_DRAINING);
-    ck_assert_uint_eq(atomic_load(&fake.started), BATCH + 1 + BATCH);
+    ck_assert_uint_eq(atomic_load(&fake.started), busy + BATCH + 1 + BATCH);
     return atomic_load(&fake.light_on_heavy);
 }
 
@@ -482,7 +497,7 @@ START_TEST(long_batch_is_shared_with_a_heavy_worker_that_rests)
 {
     pool_config config = usual;
     config.cores = 8;
-    unsigned shared = run_batch(config, LANE_AUTO);
+    unsigned shared = run_batch(config, LANE_AUTO, 0);
     ck_assert_uint_ge(shared, 1);
     ck_assert_uint_lt(shared, BATCH);
 }
@@ -492,7 +507,16 @@ START_TEST(batch_is_not_shared_when_there_is_no_core_for_it)
 {
     pool_config config = usual;
     config.cores = 1;
-    ck_assert_uint_eq(run_batch(config, LANE_AUTO), 0);
+    ck_assert_uint_eq(run_batch(config, LANE_AUTO, 0), 0);
+}
+END_TEST
+
+START_TEST(batch_is_not_shared_when_other_heavy_workers_have_the_cores)
+{
+    pool_config config = usual;
+    config.heavies = 3;
+    config.cores = 3;
+    ck_assert_uint_eq(run_batch(config, LANE_AUTO, 2), 0);
 }
 END_TEST
 
@@ -500,7 +524,7 @@ START_TEST(batch_is_not_shared_when_all_handlers_are_to_run_in_one_place)
 {
     pool_config config = usual;
     config.cores = 8;
-    ck_assert_uint_eq(run_batch(config, LANE_ALL_LIGHT), 0);
+    ck_assert_uint_eq(run_batch(config, LANE_ALL_LIGHT, 0), 0);
 }
 END_TEST
 
@@ -568,21 +592,6 @@ static const pool_config growing = {
     .max_queue = 100,
     .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
 };
-
-/* Ask for something n times, each on a connection of its own. */
-static void ask_all(int *fds, unsigned n, const char *path)
-{
-    for (unsigned i = 0; i < n; i++)
-        ask(fds[i] = client(), path);
-}
-
-static void expect_all(const int *fds, unsigned n, int status, const char *part)
-{
-    for (unsigned i = 0; i < n; i++) {
-        expect(fds[i], status, part);
-        close(fds[i]);
-    }
-}
 
 START_TEST(blocked_heavy_workers_are_joined_by_others)
 {
@@ -1105,6 +1114,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, parked_task_does_not_hold_its_thread, 0, 2);
     tcase_add_test(t, long_batch_is_shared_with_a_heavy_worker_that_rests);
     tcase_add_test(t, batch_is_not_shared_when_there_is_no_core_for_it);
+    tcase_add_test(t, batch_is_not_shared_when_other_heavy_workers_have_the_cores);
     tcase_add_test(t, batch_is_not_shared_when_all_handlers_are_to_run_in_one_place);
     tcase_add_loop_test(t, task_parked_beyond_the_handler_timeout_is_cancelled_with_503, 0, 2);
     tcase_add_test(t, tasks_beyond_max_queue_get_503_with_retry_after);
