@@ -252,8 +252,8 @@ static void on_ready(ps_server *srv, void *user)
     print_version();
     for (size_t i = 0; (address = ps_server_address(srv, i)) != NULL; i++)
         printf("listening on %s\n", address);
-    printf("threads: %d with sockets, %d heavy; lane: %s; routes: %zu\n", opt->threads, opt->heavy_threads,
-           opt->lane, count_routes(srv));
+    printf("threads: %d with sockets, %d heavy and %d at most; lane: %s; routes: %zu\n", opt->threads,
+           opt->heavy_threads, opt->max_heavy, opt->lane, count_routes(srv));
     if (strcmp(opt->log_level, "debug") == 0)
         print_routes(srv);
     fflush(stdout);

@@ -73,7 +73,7 @@ PS_API const char *ps_strerror(int code);
     X(INT, heavy_threads, "heavy-threads", 0, "N",                                                           \
       "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
     X(INT, max_heavy, "max-heavy", 0, "N",                                                                   \
-      "how many there may be while some wait in system calls; 0: the larger of 16 and 4 times as many")      \
+      "and while some of these wait in system calls; 0: the larger of 16 and 4 times heavy-threads")         \
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
     X(CHOICE, context, "context", "recycled", "eager|lazy|preregistered|recycled",                           \
@@ -219,8 +219,8 @@ typedef struct ps_reply {
 /* Answer a request through routing, context, hooks and JSON as if it had come over a socket; it runs on the
  * heavy threads. Copies *req. on_reply is called once: on a thread of the pool, or before ps_request returns
  * when no handler is needed (404, 405 ...); *reply is good during the call only. Threads: any, while
- * ps_server_run runs. Returns: 0; PS_EINVAL for a bad request; PS_EAGAIN when max-queue requests wait;
- * PS_ESTATE when not running; PS_ENOMEM. */
+ * ps_server_run runs. Returns: 0; PS_EINVAL for a bad request; PS_EAGAIN when max-queue requests wait
+ * or the wait is expected to be longer than max-wait; PS_ESTATE when not running; PS_ENOMEM. */
 PS_API int ps_request(ps_server *srv, const ps_req *req, void (*on_reply)(const ps_reply *reply, void *user),
                       void *user, ps_error *err);
 

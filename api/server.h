@@ -51,6 +51,9 @@ struct ps_server {
     size_t route_name_count;
 };
 
+/* How many cores are online. Threads: any. */
+unsigned server_cores(void);
+
 /* The lane policy of the options. */
 lane_policy server_lane_policy(const ps_server *srv);
 

@@ -72,7 +72,7 @@ static void on_vm_file(void *user, const char *path)
         (void)paths_add(srv->paths, path); /* short of memory: not watched */
 }
 
-static unsigned cores(void)
+unsigned server_cores(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : (unsigned)n;
@@ -87,9 +87,9 @@ static int max_heavy_for(int heavy_threads)
 static void settle_threads(ps_options *opt)
 {
     if (opt->threads == 0)
-        opt->threads = (int)cores();
+        opt->threads = (int)server_cores();
     if (opt->heavy_threads == 0)
-        opt->heavy_threads = cores() < 2 ? 2 : (int)cores();
+        opt->heavy_threads = server_cores() < 2 ? 2 : (int)server_cores();
     if (opt->max_heavy == 0)
         opt->max_heavy = max_heavy_for(opt->heavy_threads);
     if (opt->heavy_threads > opt->max_heavy)

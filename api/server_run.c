@@ -81,6 +81,7 @@ static int make_pool(ps_server *srv, char *error)
         .workers = (unsigned)o->threads,
         .heavies = (unsigned)o->heavy_threads,
         .max_heavies = (unsigned)o->max_heavy,
+        .cores = server_cores(),
         .heavy_idle_ns = (uint64_t)HEAVY_IDLE_S * 1000000000u,
         .max_connections = room,
         .max_queue = (unsigned)o->max_queue,

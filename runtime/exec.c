@@ -47,7 +47,7 @@ static void close_handle(exec *x, uv_handle_t *handle)
 
 int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns)
 {
-    *x = (exec){.runner = r, .handler_timeout_ns = handler_timeout_ns};
+    *x = (exec){.runner = r, .handler_timeout_ns = handler_timeout_ns, .meter.fd = -1};
     exec_tick(x);
     int err = wake_init(&x->wake);
     if (err)
@@ -78,7 +78,8 @@ static void note_bytes(exec *x)
 
 int exec_enter(exec *x)
 {
-    x->meter = (meter){0}; /* of another thread, perhaps */
+    meter_fini(&x->meter); /* it is another thread's, if there was one */
+    meter_init(&x->meter);
     x->vm = x->runner->enter(x->runner->user);
     if (!x->vm)
         return -ENOMEM;
@@ -99,6 +100,7 @@ void exec_fini(exec *x)
         uv_run(&x->loop, UV_RUN_ONCE);
     uv_loop_close(&x->loop);
     wake_fini(&x->wake);
+    meter_fini(&x->meter);
     timers_fini(&x->parked);
 }
 
@@ -127,7 +129,6 @@ void exec_sleep(exec *x, int timeout_ms)
             uv_update_time(&x->loop);
             uv_timer_start(&x->alarm, on_alarm, (uint64_t)timeout_ms, 0);
         }
-        x->meter.naps++;
         uv_run(&x->loop, UV_RUN_ONCE);
         if (timeout_ms > 0)
             uv_timer_stop(&x->alarm);

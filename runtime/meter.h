@@ -1,16 +1,18 @@
 /* meter: what one run of a handler cost its thread: time that it computed, that it waited in a system call,
- * and that it was ready while another thread had its core.
+ * and that it was ready while other threads had the cores.
  *
- * The third is not the handler's doing. A machine that is busy must not make short routes heavy, so it is
- * told from the second by the kernel's counts of context switches: a thread that waits gives its core up
- * (voluntary), one that is preempted is taken off it (involuntary). Where a run has both, its time off the
- * core is shared out by their numbers.
+ * The last is not the handler's doing. A machine that is busy must not make short routes heavy, so it is told
+ * from the waiting: the kernel adds up for each thread how long it stood ready without a core
+ * (/proc/thread-self/schedstat). What a hypervisor takes away is in neither sum; but a thread that has not
+ * given up its core once, of its own will, has not waited. That count alone would not do: whether the
+ * switches in it are the run's or belong to the thread's own sleep just before cannot be told. Where the
+ * kernel does not say how long a thread stood ready, all time off the core counts as waiting if there was a
+ * switch.
  *
- * Reading the thread's clock and counts costs about a microsecond, too much for every run. So they are read
- * at the end of a run that took long, and before a run only if the last reading is older than METER_FRESH_NS:
- * what happened between that reading and the run is counted to the run, so it is taken to have computed for
- * up to a millisecond more than it did, never to have waited longer.
- * Threads: the owner, whose clock it is. */
+ * A reading costs one or two microseconds, too much for every run. So there is one at the end of a run that
+ * took long, and one before a run if the last is older than METER_FRESH_NS. What happened between that
+ * reading and the run is taken for the run's: at most METER_FRESH_NS of computing, or of standing ready, and
+ * so much less of waiting. Threads: the owner, whose clock it is. */
 #ifndef RUNTIME_METER_H
 #define RUNTIME_METER_H
 
@@ -21,17 +23,21 @@
 enum { METER_FRESH_NS = 1000000 };
 
 typedef struct meter_reading {
-    uint64_t at_ns;  /* monotonic */
-    uint64_t cpu_ns; /* of the thread */
-    uint64_t voluntary, involuntary;
+    uint64_t at_ns;    /* monotonic */
+    uint64_t cpu_ns;   /* the thread was on a core, since it began */
+    uint64_t ready_ns; /* it was ready, and on none */
+    uint64_t yields;   /* how often it gave its core up of its own will */
 } meter_reading;
 
 typedef struct meter {
     meter_reading last;
-    unsigned naps; /* sleeps of the thread's own since, each of which may be a voluntary switch */
+    int fd; /* the kernel's figures, or -1 */
 } meter;
 
-/* Read the clock and the counts of the calling thread. */
+/* On the thread that will use it; it has to be read before its first run. Cannot fail: see above. */
+void meter_init(meter *m);
+void meter_fini(meter *m);
+
 void meter_read(meter *m, uint64_t now_ns);
 
 /* Before a run. */
@@ -46,7 +52,6 @@ static inline void meter_freshen(meter *m, uint64_t now_ns)
 lane_run meter_run(meter *m, uint64_t held_ns, uint64_t now_ns);
 
 /* The judgement, of two readings. No clock is read here. */
-lane_run meter_judge(const meter_reading *before, const meter_reading *after, unsigned naps,
-                     uint64_t held_ns);
+lane_run meter_judge(const meter_reading *before, const meter_reading *after, uint64_t held_ns);
 
 #endif

@@ -170,25 +170,27 @@ void pool_thread_ready(pool *p, bool ok)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* The last thing a thread does with the pool is to let the lock go. */
-static void end_locked(pool *p, atomic_uint *running)
+void pool_thread_ended(pool *p, atomic_uint *running)
 {
+    /* The last thing a thread does with the pool is to let the lock go. */
+    pthread_mutex_lock(&p->lock);
     atomic_fetch_sub(running, 1);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
-}
-
-void pool_thread_ended(pool *p, atomic_uint *running)
-{
-    pthread_mutex_lock(&p->lock);
-    end_locked(p, running);
 }
 
 void pool_heavy_ended(pool *p, unsigned index)
 {
     pthread_mutex_lock(&p->lock);
     p->heavy_up[index] = false;
-    end_locked(p, &p->heavies_running);
+    atomic_fetch_sub(&p->heavies_running, 1);
+    /* Who published a task just before found no heavy worker at rest, and no place for another. The fence
+     * pairs with the one in pool_wake_heavy: either that saw the place, or the task is seen here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (p->keeper && atomic_load_explicit(&p->waiting, memory_order_relaxed))
+        keeper_signal(p->keeper);
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock); /* the last thing that it does with the pool */
 }
 
 void pool_wake_all(pool *p)
@@ -269,6 +271,18 @@ static bool any_rests(const pool *p)
     return false;
 }
 
+bool pool_has_spare(const pool *p)
+{
+    unsigned awake = 0, resting = 0;
+    for (unsigned i = 0; i < p->config.workers; i++)
+        awake += !worker_rests(p->workers[i]);
+    for (unsigned i = 0; i < pool_heavies_made(p); i++) {
+        awake += heavy_busy_since_ns(p->heavies[i]) != 0;
+        resting += heavy_rests(p->heavies[i]);
+    }
+    return resting && awake < p->config.cores;
+}
+
 static bool waits_too_long(const pool *p, uint64_t due_ns)
 {
     return p->config.max_wait_ns && due_ns > p->config.max_wait_ns && !any_rests(p);
@@ -299,6 +313,12 @@ void pool_ran(pool *p, const HttpTask *t)
     atomic_fetch_sub_explicit(&p->due_ns, t->cost_ns, memory_order_relaxed);
 }
 
+/* If not, the keeper is left asleep: a pool that is full and busy would wake it for every task. */
+static bool may_grow(const pool *p)
+{
+    return atomic_load_explicit(&p->heavies_running, memory_order_relaxed) < p->config.max_heavies;
+}
+
 void pool_wake_heavy(pool *p)
 {
     /* Pairs with the fences in heavy_main and keeper_main: see queue/wake.h. */
@@ -306,7 +326,7 @@ void pool_wake_heavy(pool *p)
     for (unsigned i = 0; i < pool_heavies_made(p); i++)
         if (heavy_rests(p->heavies[i]) && heavy_signal(p->heavies[i]))
             return;
-    if (p->keeper)
+    if (may_grow(p))
         keeper_signal(p->keeper);
 }
 

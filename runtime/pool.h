@@ -33,6 +33,7 @@ typedef struct pool_config {
     unsigned workers, heavies;
     unsigned max_heavies;        /* how many there may be while some are blocked; at least `heavies` */
     uint64_t heavy_idle_ns;      /* how long one beyond `heavies` stays without a task */
+    unsigned cores;              /* that the threads have for themselves */
     unsigned max_connections;    /* of all workers together, shared evenly, at least one each */
     unsigned max_queue;          /* tasks that may wait for a heavy worker */
     uint64_t max_wait_ns;        /* how long they may wait, as expected and in fact; 0: no limit */
@@ -114,6 +115,9 @@ void pool_ran(pool *p, const HttpTask *t);
 /* After pushing onto a shared ring: wake one heavy worker that sleeps. It wakes the next if there is more
  * than it can take. If none sleeps, the keeper looks whether they get on. Thread: any. */
 void pool_wake_heavy(pool *p);
+
+/* Are there a heavy worker that rests and a core for it to run on? Thread: any. */
+bool pool_has_spare(const pool *p);
 
 /* Start one heavy worker more. Thread: the keeper.
  * Returns: 0; -EAGAIN when there are enough or the pool ends; or another -errno. */

@@ -16,7 +16,9 @@ enum {
     /* A turn runs the daemon once before it drains the home ring and twice after. Each run may end
      * connections whose tasks stay on the ring, and the next may put as many new ones there. */
     RUNS_BETWEEN_DRAINS = 3,
-    AT_LIMIT_SLEEP_MS = 100, /* the daemon may not notice that it can accept again */
+    AT_LIMIT_SLEEP_MS = 100,  /* the daemon may not notice that it can accept again */
+    SHARE_AFTER_NS = 1000000, /* how long a batch may take before others may have some of it */
+    SHARE_LEAST = 4,          /* tasks that must be left for that */
     DRAIN_SLEEP_MS = 20,
     FORCED_READ_NS = 300000000, /* how long a client may take to read its last reply after a forced stop */
     DRAIN_QUIET_NS = 200000000  /* how long an idle connection may still send a request while draining */
@@ -41,7 +43,8 @@ struct worker {
     size_t capacity; /* of both lists: the connection limit */
     size_t busy;     /* tasks between QUEUED and the end */
     unsigned turns_without_loop;
-    uint64_t active_ns; /* when a request or connection last moved; for the drain */
+    unsigned late_tasks; /* counts those that came late in their batch */
+    uint64_t active_ns;  /* when a request or connection last moved; for the drain */
     lingering lingering;
     atomic_uint connections; /* [owner writes] for metrics */
 };
@@ -222,34 +225,44 @@ static void run_due(worker *w)
         release(w, t);
 }
 
-static void hand_over(worker *w, HttpTask *t)
+/* Returns: whether there is a place for it among the tasks that wait for heavy workers. */
+static bool hand_over(worker *w, HttpTask *t, unsigned *ret_retry_s)
+{
+    t->heavy = pool_admit(w->pool, t, ret_retry_s) == 0;
+    return t->heavy;
+}
+
+static void run_heavy(worker *w, HttpTask *t)
 {
     unsigned retry_s;
-    if (pool_admit(w->pool, t, &retry_s) == 0) {
-        t->heavy = true;
+    if (hand_over(w, t, &retry_s))
         return;
-    }
     canned_busy_for(t, "The server is busy", retry_s);
     task_move(t, TASK_DONE);
 }
 
-static void run_one(worker *w, HttpTask *t)
+/* A light task goes to a heavy worker when this batch takes long, and there are a core and a heavy worker
+ * with nothing to do: every second one, so that neither waits for the other. */
+static bool share(worker *w, HttpTask *t)
+{
+    unsigned retry_s;
+    return ++w->late_tasks % 2 && ring_depth(w->home) >= SHARE_LEAST && lane_why(t->lane) == LANE_SHORT &&
+           pool_has_spare(w->pool) && hand_over(w, t, &retry_s);
+}
+
+static void run_one(worker *w, HttpTask *t, bool late)
 {
     if (t->state == TASK_CANCELLED) {
         w->busy--;
         free_task(w, t);
-        return;
-    }
-    if (pool_stage(w->pool) == POOL_FORCED) {
+    } else if (pool_stage(w->pool) == POOL_FORCED) {
         atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
         answer_503(t, "The server is stopping");
-        return;
+    } else if (lane_is_heavy(t->lane)) {
+        run_heavy(w, t);
+    } else if (!late || !share(w, t)) {
+        exec_run(&w->exec, t);
     }
-    if (lane_is_heavy(t->lane)) {
-        hand_over(w, t);
-        return;
-    }
-    exec_run(&w->exec, t);
 }
 
 static bool run_home(worker *w)
@@ -257,8 +270,8 @@ static bool run_home(worker *w)
     HttpTask *t = ring_pop(w->home);
     if (!t)
         return false;
-    for (; t; t = ring_pop(w->home))
-        run_one(w, t);
+    for (uint64_t since_ns = w->exec.now_ns; t; t = ring_pop(w->home))
+        run_one(w, t, w->exec.now_ns - since_ns > SHARE_AFTER_NS);
     return true;
 }
 
@@ -504,6 +517,11 @@ void worker_tell_done(worker *w, unsigned heavy_index)
 void worker_signal(worker *w)
 {
     wake_signal(&w->exec.wake);
+}
+
+bool worker_rests(const worker *w)
+{
+    return wake_is_wanted(&w->exec.wake);
 }
 
 unsigned worker_index(const worker *w)

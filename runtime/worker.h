@@ -27,6 +27,9 @@ void worker_signal(worker *w);
 
 unsigned worker_index(const worker *w);
 
+/* Does it sleep? Thread: any. */
+bool worker_rests(const worker *w);
+
 /* Thread: any. */
 pool_depths worker_depths(const worker *w);
 

@@ -2,6 +2,7 @@
 #include "runtime/lane.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -348,8 +349,9 @@ START_TEST(route_that_is_slow_once_a_minute_settles_on_the_heavy_lane)
 {
     unsigned stalls = 0;
     start(LANE_AUTO, false);
-    for (int minute = 0; minute < 24 * 60; minute++) {
-        short_runs_for(MINUTE - 50 * MS, MS / 2);
+    for (int minute = 0; minute < 5 * 60; minute++) {
+        for (uint64_t until = now_ns + MINUTE; now_ns < until; now_ns += 9 * MS)
+            run(MS / 2);
         stalls += !lane_is_heavy(&l);
         run(50 * MS);
     }
@@ -365,6 +367,37 @@ START_TEST(route_that_was_slow_and_is_short_now_becomes_light_again)
         run(20 * MS);
     ck_assert_uint_eq(short_runs_for(SECOND, MS / 2), 1);
     ck_assert(!lane_is_heavy(&l));
+}
+END_TEST
+
+/* --- several threads --- */
+
+enum { THREADS = 4, RUNS_EACH = 20000 };
+
+static void *run_a_lot(void *arg)
+{
+    unsigned *changes = arg;
+    for (unsigned i = 1; i <= RUNS_EACH; i++) {
+        lane_run one = {.service_ns = i % 500 ? 1 : LONG_NS};
+        *changes += lane_ran(&l, &one, i * MINUTE);
+    }
+    return NULL;
+}
+
+START_TEST(of_several_threads_that_decide_the_same_one_does_it)
+{
+    pthread_t threads[THREADS];
+    unsigned changes[THREADS] = {0}, all = 0;
+    start(LANE_AUTO, false);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, run_a_lot, &changes[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        all += changes[i];
+    }
+    ck_assert_uint_gt(all, 2);
+    ck_assert_int_eq(lane_is_heavy(&l), all % 2 == 0);
+    ck_assert_uint_eq(atomic_load(&l.demotions), all / 2);
 }
 END_TEST
 
@@ -475,6 +508,7 @@ static Suite *lane_suite(void)
     tcase_add_test(tc, recorded_trace_does_not_make_a_route_flap);
     tcase_add_test(tc, route_that_is_slow_once_a_minute_settles_on_the_heavy_lane);
     tcase_add_test(tc, route_that_was_slow_and_is_short_now_becomes_light_again);
+    tcase_add_test(tc, of_several_threads_that_decide_the_same_one_does_it);
     tcase_add_loop_test(tc, pinned_lane_never_changes, 0, sizeof(pins) / sizeof(pins[0]));
     tcase_add_test(tc, nothing_is_expected_of_a_route_that_never_ran);
     tcase_add_test(tc, longest_run_is_expected_again);

@@ -29,16 +29,18 @@ typedef struct fake_vm {
 } fake_vm;
 
 static struct {
-    lane light, heavy;
+    lane light, heavy, gate;
     atomic_uint entered, left, dismissed, started, resumed, cancelled, sent, misplaced;
     atomic_uint timeless; /* sent in the moment they were received */
     atomic_bool no_vm;    /* enter fails */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool open;        /* [lock] lets the handlers of /gate end */
-    unsigned waiting; /* [lock] how many are in it */
+    bool open;         /* [lock] lets the handlers of /gate end */
+    unsigned waiting;  /* [lock] how many are in it */
+    unsigned spinning; /* [lock] how many have begun to */
     atomic_bool spin_on;
-    atomic_uint spinning, troubles;
+    atomic_uint troubles;
+    atomic_uint light_on_heavy; /* runs of the light route on heavy workers */
 } fake;
 
 static void *on_enter(void *user)
@@ -85,7 +87,8 @@ static void on_route(void *user, HttpTask *t)
         task_move(t, TASK_DONE);
         return;
     }
-    t->lane = path_has(t, "heavy") ? &fake.heavy : &fake.light;
+    /* The gate has a lane of its own: who waits there is not to make others heavy. */
+    t->lane = path_has(t, "heavy") ? &fake.heavy : path_has(t, "gate") ? &fake.gate : &fake.light;
 }
 
 static void reply(HttpTask *t, const char *text)
@@ -106,11 +109,21 @@ static void wait_at_gate(void)
     pthread_mutex_unlock(&fake.lock);
 }
 
-/* Computes, with no system call. */
+/* Computes, with no system call once it has begun. */
 static void spin(void)
 {
-    atomic_fetch_add(&fake.spinning, 1);
+    pthread_mutex_lock(&fake.lock);
+    fake.spinning++;
+    pthread_cond_broadcast(&fake.changed);
+    pthread_mutex_unlock(&fake.lock);
     while (atomic_load_explicit(&fake.spin_on, memory_order_relaxed))
+        ;
+}
+
+/* Takes two milliseconds. */
+static void work(void)
+{
+    for (uint64_t until = clock_now_ns() + SECOND / 500; clock_now_ns() < until;)
         ;
 }
 
@@ -122,8 +135,12 @@ static runner_result on_start(void *held, HttpTask *t)
         atomic_fetch_add(&fake.misplaced, 1);
     if (path_has(t, "gate"))
         wait_at_gate();
+    if (t->heavy && t->lane == &fake.light)
+        atomic_fetch_add(&fake.light_on_heavy, 1);
     if (path_has(t, "spin"))
         spin();
+    if (path_has(t, "work"))
+        work();
     if (path_has(t, "park") || path_has(t, "ever")) {
         t->vm = vm;
         t->wake_ns = path_has(t, "ever") ? 3600 * SECOND : SECOND / 50;
@@ -225,6 +242,7 @@ static void setup(void)
     pthread_cond_init(&fake.changed, NULL);
     lane_init(&fake.light, LANE_ALL_LIGHT, false, 0);
     lane_init(&fake.heavy, LANE_ALL_HEAVY, false, 0);
+    lane_init(&fake.gate, LANE_ALL_LIGHT, false, 0);
 }
 
 static void end(enum pool_stage stage)
@@ -251,15 +269,21 @@ static void open_gate(void)
     set_gate(true);
 }
 
-static void wait_for_gate(unsigned waiting)
+/* Until a count that changes with fake.changed has come to `n`. */
+static void wait_for_count(const unsigned *count, unsigned n)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += PATIENCE_S;
     pthread_mutex_lock(&fake.lock);
-    while (fake.waiting < waiting)
+    while (*count < n)
         ck_assert_int_eq(pthread_cond_timedwait(&fake.changed, &fake.lock, &until), 0);
     pthread_mutex_unlock(&fake.lock);
+}
+
+static void wait_for_gate(unsigned waiting)
+{
+    wait_for_count(&fake.waiting, waiting);
 }
 
 /* Until so many heavy threads run. */
@@ -319,6 +343,21 @@ static void expect(int fd, int status, const char *part)
     char text[REPLY_BYTES];
     ck_assert_int_eq(answer(fd, text), status);
     ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in %s", part, text);
+}
+
+/* Ask for something n times, each on a connection of its own. */
+static void ask_all(int *fds, unsigned n, const char *path)
+{
+    for (unsigned i = 0; i < n; i++)
+        ask(fds[i] = client(), path);
+}
+
+static void expect_all(const int *fds, unsigned n, int status, const char *part)
+{
+    for (unsigned i = 0; i < n; i++) {
+        expect(fds[i], status, part);
+        close(fds[i]);
+    }
 }
 
 /* --- lanes --- */
@@ -438,6 +477,83 @@ START_TEST(parked_task_does_not_hold_its_thread)
 }
 END_TEST
 
+/* --- sharing a batch --- */
+
+enum { BATCH = 16 };
+
+/* Light for its short runs, and so for good: what the machine does meanwhile is not to change it. */
+static void make_light(lane *l)
+{
+    while (!lane_ran(l, &(lane_run){.held_ns = 1, .service_ns = 1}, 1))
+        ;
+    l->pinned = true;
+}
+
+/* A batch of light tasks, each of which takes a while, that the worker finds all at once, while `busy` of the
+ * heavy workers are. Returns: how many of them ran on heavy workers. */
+static unsigned run_batch(pool_config config, lane_policy policy, unsigned busy)
+{
+    int fds[BATCH], spinning[2], holder;
+    lane_init(&fake.light, policy, false, 0);
+    if (policy == LANE_AUTO)
+        make_light(&fake.light);
+    start(config);
+    atomic_store(&fake.spin_on, true);
+    ask_all(spinning, busy, "/heavy/spin");
+    wait_for_count(&fake.spinning, busy);
+    for (int i = 0; i < BATCH; i++) {
+        ask(fds[i] = client(), "/");
+        expect(fds[i], 200, "done");
+    }
+    ask(holder = client(), "/gate"); /* it holds the worker while they come */
+    wait_for_gate(1);
+    for (int i = 0; i < BATCH; i++)
+        ask(fds[i], "/work");
+    open_gate();
+    expect_all(&holder, 1, 200, "done");
+    expect_all(fds, BATCH, 200, "done");
+    atomic_store(&fake.spin_on, false);
+    expect_all(spinning, busy, 200, "done");
+    end(POOL_DRAINING);
+    ck_assert_uint_eq(atomic_load(&fake.started), busy + BATCH + 1 + BATCH);
+    return atomic_load(&fake.light_on_heavy);
+}
+
+START_TEST(long_batch_is_shared_with_a_heavy_worker_that_rests)
+{
+    pool_config config = usual;
+    config.cores = 8;
+    unsigned shared = run_batch(config, LANE_AUTO, 0);
+    ck_assert_uint_ge(shared, 1);
+    ck_assert_uint_lt(shared, BATCH);
+}
+END_TEST
+
+START_TEST(batch_is_not_shared_when_there_is_no_core_for_it)
+{
+    pool_config config = usual;
+    config.cores = 1;
+    ck_assert_uint_eq(run_batch(config, LANE_AUTO, 0), 0);
+}
+END_TEST
+
+START_TEST(batch_is_not_shared_when_other_heavy_workers_have_the_cores)
+{
+    pool_config config = usual;
+    config.heavies = 3;
+    config.cores = 3;
+    ck_assert_uint_eq(run_batch(config, LANE_AUTO, 2), 0);
+}
+END_TEST
+
+START_TEST(batch_is_not_shared_when_all_handlers_are_to_run_in_one_place)
+{
+    pool_config config = usual;
+    config.cores = 8;
+    ck_assert_uint_eq(run_batch(config, LANE_ALL_LIGHT, 0), 0);
+}
+END_TEST
+
 /* --- limits --- */
 
 START_TEST(task_parked_beyond_the_handler_timeout_is_cancelled_with_503)
@@ -502,21 +618,6 @@ static const pool_config growing = {
     .max_queue = 100,
     .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
 };
-
-/* Ask for something n times, each on a connection of its own. */
-static void ask_all(int *fds, unsigned n, const char *path)
-{
-    for (unsigned i = 0; i < n; i++)
-        ask(fds[i] = client(), path);
-}
-
-static void expect_all(const int *fds, unsigned n, int status, const char *part)
-{
-    for (unsigned i = 0; i < n; i++) {
-        expect(fds[i], status, part);
-        close(fds[i]);
-    }
-}
 
 START_TEST(blocked_heavy_workers_are_joined_by_others)
 {
@@ -639,9 +740,9 @@ START_TEST(heavy_workers_that_compute_for_long_are_joined_by_others)
     atomic_store(&fake.spin_on, true);
     int spinning = client(), other = client();
     ask(spinning, "/heavy/spin");
+    wait_for_count(&fake.spinning, 1);
     ask(other, "/heavy");
     expect(other, 200, "done");
-    ck_assert_uint_eq(atomic_load(&fake.spinning), 1);
     atomic_store(&fake.spin_on, false);
     expect(spinning, 200, "done");
     close(spinning);
@@ -1038,6 +1139,10 @@ static Suite *suite(void)
     tcase_add_test(t, heavy_tasks_are_spread_over_idle_heavy_workers);
     tcase_add_loop_test(t, parked_task_is_resumed_on_the_thread_where_it_parked, 0, 2);
     tcase_add_loop_test(t, parked_task_does_not_hold_its_thread, 0, 2);
+    tcase_add_test(t, long_batch_is_shared_with_a_heavy_worker_that_rests);
+    tcase_add_test(t, batch_is_not_shared_when_there_is_no_core_for_it);
+    tcase_add_test(t, batch_is_not_shared_when_other_heavy_workers_have_the_cores);
+    tcase_add_test(t, batch_is_not_shared_when_all_handlers_are_to_run_in_one_place);
     tcase_add_loop_test(t, task_parked_beyond_the_handler_timeout_is_cancelled_with_503, 0, 2);
     tcase_add_test(t, tasks_beyond_max_queue_get_503_with_retry_after);
     tcase_add_test(t, blocked_heavy_workers_are_joined_by_others);
