@@ -32,6 +32,7 @@ struct http {
     bool closing;
     peers peers;
     uint64_t now_ns; /* as of the last http_run */
+    bool misreads_chunks;
     http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
@@ -152,6 +153,7 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
         return send_early(h, t, j.status, j.reason);
     t->version_minor = version[7] == '0' ? 0 : 1;
     t->body_declared = j.length;
+    t->close = j.chunked && h->misreads_chunks;
     if (j.length > h->config.max_body)
         return send_early(h, t, 413, "The request's body is larger than the server takes");
     h->events->head(h->owner, t);
@@ -307,6 +309,13 @@ static void on_trouble(void *cls, const char *format, va_list args)
 
 /* --- life --- */
 
+/* libmicrohttpd 1.0.0 and 1.0.1 leave the line feed behind a chunk's extension unread, and can take a trailer
+ * for the next request: no request may follow a chunked one there. */
+static bool misreads_chunks(const char *version)
+{
+    return strcmp(version, "1.0.0") == 0 || strcmp(version, "1.0.1") == 0;
+}
+
 static struct MHD_Daemon *start_daemon(http *h)
 {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK |
@@ -328,6 +337,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->config = *config;
     h->events = events;
     h->owner = owner;
+    h->misreads_chunks = misreads_chunks(MHD_get_version());
     /* The daemon closes what it listens on. */
     h->config.listen_fd = dup(config->listen_fd);
     h->replies = http_replies_new();
