@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .check import CannotAsk, Wrong, check
 from .interrupts import held
-from .server import Place
+from .server import Place, ROOT
 
 START_S = 20
 STOP_S = 5
@@ -79,7 +79,8 @@ class Instance:
         self.log = folder / "output"
         prefix = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         prefix += on_cores(self.cores)
-        self.command = command
+        # As it is told: where this tree lies, and the run's own folder, are nobody's business.
+        self.command = [word.replace(str(folder), "FOLDER").replace(f"{ROOT}/", "") for word in command]
         with open(self.log, "wb") as output, held():
             self.process = subprocess.Popen([*prefix, *command], stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=subprocess.STDOUT, start_new_session=True,
