@@ -309,11 +309,11 @@ static void on_trouble(void *cls, const char *format, va_list args)
 
 /* --- life --- */
 
-/* libmicrohttpd 1.0.0 and 1.0.1 leave the line feed behind a chunk's extension unread, and can take a trailer
- * for the next request: no request may follow a chunked one there. */
+/* libmicrohttpd 1.0 leaves the end of a chunk's line unread where it has an extension, and can take a trailer
+ * for the next request: no request may follow a chunked one there. 1.0.10 reads it rightly. */
 static bool misreads_chunks(const char *version)
 {
-    return strcmp(version, "1.0.0") == 0 || strcmp(version, "1.0.1") == 0;
+    return strncmp(version, "1.0.", 4) == 0 && strtoul(version + 4, NULL, 10) < 10;
 }
 
 static struct MHD_Daemon *start_daemon(http *h)

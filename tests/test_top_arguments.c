@@ -66,7 +66,7 @@ START_TEST(every_order_has_its_word)
 #define X(name, key, word, first)                                                                            \
     ck_assert_int_eq(read_words("--sort " word), 0);                                                         \
     ck_assert_int_eq(args.sort, name);
-    TOP_SORT_MAP(X)
+    TOP_SORT_MAP(X);
 #undef X
 }
 END_TEST

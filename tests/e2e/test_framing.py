@@ -1,7 +1,9 @@
 """Requests whose frame can be read in two ways: each is refused, and nothing behind it is taken for a request."""
 
 import re
+import socket
 import textwrap
+from contextlib import suppress
 
 import pytest
 
@@ -11,6 +13,7 @@ APP = """
     local canaries = 0
     function api.get(ctx) return "hello" end
     function api.post(ctx) return ctx:body() end
+    function api.fails.post(ctx) error("it fails") end
     function api.canary.get(ctx) canaries = canaries + 1 return "canary" end
     function api.canaries.get(ctx) return tostring(canaries) end
 """
@@ -18,8 +21,8 @@ APP = """
 CANARY = b"GET /canary HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
-def post(*headers, body=b"", version=b"HTTP/1.1", host=(b"Host: test",)):
-    return b"\r\n".join([b"POST / " + version, *host, *headers]) + b"\r\n\r\n" + body
+def post(*headers, body=b"", target=b"/", version=b"HTTP/1.1", host=(b"Host: test",)):
+    return b"\r\n".join([b"POST " + target + b" " + version, *host, *headers]) + b"\r\n\r\n" + body
 
 
 def get(*headers, target=b"/", version=b"HTTP/1.1", host=(b"Host: test",)):
@@ -181,20 +184,73 @@ def test_what_looks_odd_but_is_fine_is_served(server):
         assert client.read().body == b"abc"
 
 
+def test_a_request_behind_a_chunked_one_is_served_where_the_end_of_the_body_is_sure(server):
+    found = replies(server, post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n" + get()))
+    assert [status for status, _ in found] == ([200] if poolsrv.CHUNKED_CLOSES else [200, 200])
+    assert (b"connection: close\r\n" in found[0][1]) == poolsrv.CHUNKED_CLOSES
+
+
 def test_a_chunk_extension_is_skipped(server):
-    """libmicrohttpd 1.0.0 and 1.0.1 take the line feed behind one for a byte of the chunk, and refuse the chunk."""
-    with server.client() as client:
-        client.send(post(b"Transfer-Encoding: chunked", body=b"3;name=value\r\nabc\r\n0\r\n\r\n" + CANARY))
-        reply = client.read()
-        if poolsrv.CHUNKED_CLOSES:
-            assert reply.status == 400
-            assert client.at_end()
-        else:
-            assert reply.body == b"abc"
-            assert client.read().text == "canary"
+    """Where libmicrohttpd takes the end of its line for bytes of the chunk, the chunk is refused."""
+    before = int(server.get("/canaries").text)
+    found = replies(server, post(b"Transfer-Encoding: chunked", body=b"3;name=value\r\nabc\r\n0\r\n\r\n" + CANARY))
+    assert [status for status, _ in found] == ([400] if poolsrv.CHUNKED_CLOSES else [200, 200])
+    assert int(server.get("/canaries").text) - before == (0 if poolsrv.CHUNKED_CLOSES else 1)
 
 
-def test_a_trailer_behind_an_extension_is_no_request(server):
+# Behind the last chunk stands a trailer, though each of these looks like a request: the second has a colon.
+TRAILERS = {
+    "a request": CANARY,
+    "a request that could be a field": CANARY.replace(b"/canary", b"/canary?a:b"),
+}
+LAST_CHUNKS = {
+    "no extension": b"0\r\n",
+    "an extension": b"0;name=value\r\n",
+    "an extension of nothing": b"0;\r\n",
+    "an extension with quotes": b'0;name="\\";"\r\n',
+    "an extension behind a blank": b"0 ;name\r\n",
+    "an extension and many zeros": b"0000;name\r\n",
+    "an extension and a line feed": b"0;name\n",
+    "extensions of two chunks": b"3;name\r\nabc\r\n0;name\r\n",
+}
+
+
+@pytest.fixture(params=TRAILERS)
+def trailer(request):
+    return TRAILERS[request.param]
+
+
+@pytest.fixture(params=LAST_CHUNKS)
+def trailing(request, trailer):
+    """A request with a chunked body, and a trailer."""
+    return post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n" + LAST_CHUNKS[request.param] + trailer)
+
+
+def test_a_trailer_is_no_request(server, trailing):
     before = server.get("/canaries").text
-    found = replies(server, post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0;name=value\r\n" + CANARY))
+    found = replies(server, trailing)
     assert (len(found), server.get("/canaries").text) == (1, before)
+
+
+def test_a_trailer_that_comes_byte_by_byte_is_no_request(server, trailing):
+    before = server.get("/canaries").text
+    with server.client() as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # it may have closed already
+            for i in range(len(trailing)):
+                client.send(trailing[i:i + 1])
+            client.finish_sending()
+        client.at_end()
+        assert client.buffer.count(b"HTTP/1.1 ") <= 1
+    assert server.get("/canaries").text == before
+
+
+@pytest.mark.parametrize("lane", ("light", "heavy"))
+@pytest.mark.parametrize("target, status", ((b"/", 200), (b"/none", 404), (b"/fails", 500), (b"/small", 413)))
+def test_no_reply_leaves_the_trailer_for_the_next_request(serve, lane, target, status):
+    """Each kind of reply goes its own way."""
+    server = serve(APP, "--lane", lane, "--max-body", "3")
+    body = b"4\r\nabcd\r\n" if status == 413 else b"3\r\nabc\r\n"
+    found = replies(server, post(b"Transfer-Encoding: chunked", target=target, body=body + b"0;name\r\n" + CANARY))
+    assert [code for code, _ in found] in ([status], [400])
+    assert server.get("/canaries").text == "0"

@@ -27,7 +27,7 @@ VALID_BUT_REFUSED = {
     "rfc9112_smuggle_gzip_chunked_01": CODING, "rfc9112_smuggle_te_identity_chunked_01": CODING,
     "028": BLANK, "compat_obs_fold_huge": BLANK,
     "pp_01": PROXY, "pp_02": PROXY, "pp_04": PROXY, "pp_05": PROXY,
-    "013": "libmicrohttpd 1.0.1 refuses chunk extensions",
+    "013": "libmicrohttpd 1.0 refuses chunk extensions before 1.0.10",
     "099": "it ends before its body does",
 }
 
