@@ -41,7 +41,7 @@ typedef struct route_segment {
 typedef struct route {
     unsigned index; /* its place in the order of definition */
     enum http_method method;
-    const char *pattern; /* "/users/:id"; route_add_pattern reads it as the same route */
+    const char *pattern; /* "/users/:id"; no other route of its tree and method has the same */
     const char *where;   /* who defined it, "app.lua:12" */
     size_t nparams;
     const str *params; /* their names, from left to right, each closed by a NUL too */
@@ -68,14 +68,6 @@ void route_tree_free(route_tree *tree);
  *          where there are two. */
 int route_add(route_tree *tree, enum http_method method, const route_segment *segments, size_t n, str where,
               const route **ret_route, char *error, size_t error_size);
-
-/* Add a route written as one string. It begins with '/'. A segment that begins with ':' is a parameter, one
- * that begins with '*' a rest, any other a literal. Literals are URL text and are percent-decoded: `/a%20b`
- * means what it does in a link, and a literal that begins with ':' can be written with %3A.
- * Thread, Owns: as route_add.
- * Returns: as route_add; -EINVAL too for a pattern without the '/', and for bad escapes. */
-int route_add_pattern(route_tree *tree, enum http_method method, str pattern, str where,
-                      const route **ret_route, char *error, size_t error_size);
 
 /* The routes in the order of definition; NULL from the count on. */
 size_t route_tree_count(const route_tree *tree);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "queue/percent.h"
 #include "runtime/route_tree.h"
 
 /* ---- a route's own memory ---- */
@@ -275,47 +274,4 @@ int route_add(route_tree *tree, enum http_method method, const route_segment *se
     if (ret_route)
         *ret_route = r;
     return 0;
-}
-
-/* ---- patterns ---- */
-
-/* One segment of a pattern. Literals are decoded at *scratch, which moves on. */
-static int parse_segment(str text, char **scratch, route_segment *ret)
-{
-    if (text.n > 0 && (text.p[0] == ':' || text.p[0] == '*')) {
-        ret->kind = text.p[0] == ':' ? ROUTE_PARAM : ROUTE_REST;
-        ret->text = (str){text.p + 1, text.n - 1};
-        return 0;
-    }
-    ssize_t n = percent_path_decode(text, *scratch);
-    if (n < 0)
-        return (int)n;
-    *ret = (route_segment){ROUTE_LITERAL, {*scratch, (size_t)n}};
-    *scratch += n;
-    return 0;
-}
-
-int route_add_pattern(route_tree *tree, enum http_method method, str pattern, str where,
-                      const route **ret_route, char *error, size_t error_size)
-{
-    complaint to = {error, error_size, where};
-    route_segment segments[ROUTE_MAX_SEGMENTS + 1];
-    if (pattern.n == 0 || pattern.p[0] != '/')
-        return complain(&to, -EINVAL, "the path \"%.*s\" must begin with /", (int)pattern.n,
-                        pattern.p ? pattern.p : "");
-    char *texts = malloc(pattern.n);
-    if (!texts)
-        return complain(&to, -ENOMEM, "out of memory");
-    char *scratch = texts;
-    size_t n = 0;
-    int err = 0;
-    for (size_t at = 1; !err && at <= pattern.n && n <= ROUTE_MAX_SEGMENTS; n++)
-        err = parse_segment(route_tree_cut(pattern, &at), &scratch, &segments[n]);
-    if (err)
-        complain(&to, err, "the path \"%.*s\" has a bad percent escape or a NUL byte", (int)pattern.n,
-                 pattern.p);
-    else
-        err = route_add(tree, method, segments, n, where, ret_route, error, error_size);
-    free(texts);
-    return err;
 }

@@ -7,6 +7,7 @@
 
 #include "queue/percent.h"
 #include "runtime/route.h"
+#include "tests/route_pattern.h"
 
 static void must(bool truth)
 {
@@ -41,9 +42,9 @@ static void define(route_tree *tree, str line)
     char error[64];
     const route *r = NULL;
     enum http_method method = cut_method(&line);
-    if (route_add_pattern(tree, method, line, STR("fuzz"), &r, error, sizeof error) != 0)
+    if (route_pattern_add(tree, method, line, STR("fuzz"), &r, error, sizeof error) != 0)
         return;
-    must(route_add_pattern(tree, method, str_from(r->pattern), STR("fuzz"), NULL, error, sizeof error) ==
+    must(route_pattern_add(tree, method, str_from(r->pattern), STR("fuzz"), NULL, error, sizeof error) ==
          -EEXIST);
 }
 
