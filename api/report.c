@@ -19,7 +19,7 @@ static int add_counts(const app *newest, buf *out)
     n = 0;
     for (const app *a = newest; a; a = a->older)
         groups[n++] = (metrics_group){(const metrics *const *)a->counts, a->counts_n, a->routes};
-    int err = metrics_render_groups(out, groups, n, ctx_field_names, CTX_FIELD_COUNT);
+    int err = metrics_render(out, groups, n, ctx_field_names, CTX_FIELD_COUNT);
     free(groups);
     return err;
 }

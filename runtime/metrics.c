@@ -302,8 +302,8 @@ static int render(buf *out, reading *r, const char *const *field_names, size_t n
     return err ? err : render_fields(out, &r->fields, field_names, nfields);
 }
 
-int metrics_render_groups(buf *out, const metrics_group *groups, size_t n, const char *const *field_names,
-                          size_t nfields)
+int metrics_render(buf *out, const metrics_group *groups, size_t n, const char *const *field_names,
+                   size_t nfields)
 {
     reading r = {0};
     size_t before = out->n;
@@ -320,13 +320,6 @@ int metrics_render_groups(buf *out, const metrics_group *groups, size_t n, const
     buf_fini(&r.fields);
     buf_fini(&r.durations);
     return err;
-}
-
-int metrics_render(buf *out, const metrics *const *blocks, size_t n, const route_tree *routes,
-                   const char *const *field_names, size_t nfields)
-{
-    metrics_group all = {.blocks = blocks, .nblocks = n, .routes = routes};
-    return metrics_render_groups(out, &all, 1, field_names, nfields);
 }
 
 int metrics_gauge(buf *out, const char *name, const char *help, double value)

@@ -41,7 +41,8 @@ void metrics_free(metrics *m);
 /* Count a request that was answered. Thread: the block's own. */
 void metrics_count(metrics *m, const HttpTask *t, uint64_t now_ns);
 
-/* Append the sums of some blocks:
+/* Append the sums of all blocks of some generations. After a reload there are several; what an old one has
+ * counted is to stay in the sums, or they would go backwards.
  *     poolsrv_http_requests_total{route,method,status}
  *     poolsrv_http_request_duration_seconds{route,method}  from the request's head to its reply
  *     poolsrv_queue_wait_seconds                           from the whole request to its handler's start
@@ -51,13 +52,8 @@ void metrics_count(metrics *m, const HttpTask *t, uint64_t now_ns);
  * handler answers HEAD, too.
  * Thread:  any; the trees and blocks must stay while it reads.
  * Returns: 0, or -ENOMEM with *out untouched. */
-int metrics_render(buf *out, const metrics *const *blocks, size_t n, const route_tree *routes,
-                   const char *const *field_names, size_t nfields);
-
-/* The same for several generations at once, as there are after a reload: what an old one has counted is to
- * stay in the sums, or they would go backwards. */
-int metrics_render_groups(buf *out, const metrics_group *groups, size_t n, const char *const *field_names,
-                          size_t nfields);
+int metrics_render(buf *out, const metrics_group *groups, size_t n, const char *const *field_names,
+                   size_t nfields);
 
 /* How many requests one block has counted. Thread: any. */
 uint64_t metrics_requests(const metrics *m);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/route_pattern.h"
+
 enum { US = 1000, MS = 1000 * US };
 
 static const char *const field_names[] = {"method", "path", "headers"};
@@ -21,7 +23,7 @@ static const route *add(enum http_method method, const char *pattern)
     const route *ret = NULL;
     char error[256];
     int err =
-        route_add_pattern(routes, method, str_from(pattern), STR("app.lua:1"), &ret, error, sizeof(error));
+        route_pattern_add(routes, method, str_from(pattern), STR("app.lua:1"), &ret, error, sizeof(error));
     ck_assert_msg(err == 0, "%s", error);
     return ret;
 }
@@ -58,7 +60,8 @@ static void count(const route *r, int method, int status, uint64_t ns)
 static const char *render_blocks(const metrics *const *blocks, size_t n)
 {
     out.n = 0;
-    ck_assert_int_eq(metrics_render(&out, blocks, n, routes, field_names, 3), 0);
+    metrics_group all = {blocks, n, routes};
+    ck_assert_int_eq(metrics_render(&out, &all, 1, field_names, 3), 0);
     ck_assert_int_eq(buf_add(&out, "", 1), 0);
     return out.p;
 }
@@ -254,7 +257,7 @@ START_TEST(generations_with_other_routes_are_added_by_pattern)
     metrics_count(after, &t, 2000);
     const metrics *const old_blocks[] = {block}, *const new_blocks[] = {after};
     metrics_group groups[] = {{old_blocks, 1, before}, {new_blocks, 1, routes}};
-    ck_assert_int_eq(metrics_render_groups(&out, groups, 2, field_names, 3), 0);
+    ck_assert_int_eq(metrics_render(&out, groups, 2, field_names, 3), 0);
     buf_add(&out, "", 1);
     LINE("poolsrv_http_requests_total{route=\"/users\",method=\"GET\",status=\"200\"} 2");
     LINE("poolsrv_http_requests_total{route=\"/users/:id\",method=\"GET\",status=\"200\"} 1");
