@@ -45,13 +45,11 @@ static int check_config(ps_server *srv, vm *one, problems *found, ps_error *err)
 }
 
 /* All that can be found in one run of the app. */
-static int look(ps_server *srv, const char *path, problems *found, ps_error *err)
+static int look(ps_server *srv, const vm_config *config, const char *path, problems *found, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     vm *one = NULL;
-    vm_config config = server_vm_config(srv);
-    config.log = on_log;
-    if (vm_open(&config, &one, error, sizeof(error)) < 0)
+    if (vm_open(config, &one, error, sizeof(error)) < 0)
         return error_set(err, PS_ENOMEM, "%s", error);
     int bad = 0;
     if (vm_check(one, path, on_problem, found, error, sizeof(error)) < 0 ||
@@ -64,13 +62,11 @@ static int look(ps_server *srv, const char *path, problems *found, ps_error *err
 }
 
 /* Loading it is the judge: whatever keeps it from being loaded is a problem. */
-static int make_sure(ps_server *srv, const char *path, problems *found, ps_error *err)
+static int make_sure(const vm_config *config, const char *path, problems *found, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     vm *one = NULL;
-    vm_config config = server_vm_config(srv);
-    config.log = on_log;
-    if (vm_open(&config, &one, error, sizeof(error)) < 0)
+    if (vm_open(config, &one, error, sizeof(error)) < 0)
         return error_set(err, PS_ENOMEM, "%s", error);
     if (vm_load(one, path, error, sizeof(error)) < 0)
         problems_add(found, error);
@@ -88,9 +84,11 @@ int ps_server_check_file(ps_server *srv, const char *path,
                          "ps_server_check_file: a server, a path and a function must be given");
     if (atomic_load(&srv->state) > SERVER_BOUND)
         return error_set(err, PS_ESTATE, "ps_server_check_file: before ps_server_run");
-    int result = look(srv, path, &found, err);
+    vm_config config = server_vm_config(srv);
+    config.log = on_log;
+    int result = look(srv, &config, path, &found, err);
     if (result == 0 && found.n == 0)
-        result = make_sure(srv, path, &found, err);
+        result = make_sure(&config, path, &found, err);
     if (result == 0 && found.lost)
         result = error_set(err, PS_ENOMEM, "out of memory");
     if (result == 0) {
