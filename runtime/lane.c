@@ -147,7 +147,7 @@ bool lane_ran(lane *l, const lane_run *run, uint64_t now_ns)
     remember(l, ns);
     if (l->pinned)
         return false;
-    /* "Far below": a run that computed for most of its time is slow, if it is anything. */
+    /* A run that computed for most of its time is slow, if it is anything. */
     if (run->blocked_ns > LANE_LIGHT_NS && run->blocked_ns >= ns / 2)
         return condemn(l, LANE_BLOCKED, now_ns);
     if (ns > LANE_HEAVY_NS)

@@ -60,7 +60,7 @@ struct pool {
     atomic_int stage;             /* [any] enum pool_stage; only grows */
     atomic_uint waiting;          /* [any] tasks on their way to a heavy worker */
     atomic_uint_fast64_t due_ns;  /* [any] how long a task that comes now is expected to wait, if no heavy
-                                     worker  rests: the sum of HttpTask.cost_ns */
+                                     worker rests: the sum of HttpTask.cost_ns */
     atomic_uint_fast64_t mean_ns; /* [any] how long tasks of any route hold heavy workers, of late */
     atomic_uint_fast64_t grow_after_ns; /* [any] no more heavy workers before this */
     atomic_uint workers_running, heavies_running, keepers_running; /* [any] */
