@@ -73,7 +73,8 @@ PS_API const char *ps_strerror(int code);
     X(INT, heavy_threads, "heavy-threads", 0, "N",                                                           \
       "threads for long handlers, in addition; 0: the larger of 2 and the cores")                            \
     X(INT, max_heavy, "max-heavy", 0, "N",                                                                   \
-      "and while some of these wait in system calls; 0: the larger of 16 and 4 times heavy-threads")         \
+      "heavy threads at most, while some of them are blocked; 0: the larger of 16 and 4 times "              \
+      "heavy-threads")                                                                                       \
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
     X(CHOICE, context, "context", "recycled", "eager|lazy|preregistered|recycled",                           \
@@ -109,9 +110,9 @@ typedef struct ps_options {
 #define X(kind, field, flag, preset, argument, help) PS_C_##kind field;
     PS_OPTION_MAP(X)
 #undef X
-    uint64_t
-        given; /* a bit for each option set by the command line or the environment, which api.config{} then
-                  leaves alone; in the order of the list. Set them for fields that the app may not change. */
+    /* A bit for each option set by the command line or the environment, which api.config{} then leaves alone;
+     * in the order of the list. Set them for fields that the app may not change. */
+    uint64_t given;
 } ps_options;
 
 typedef struct ps_option_info {

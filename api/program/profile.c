@@ -234,7 +234,7 @@ static void print_conclusion(FILE *out, const profile *p)
         "each field adds by itself, read once, with values as large as they were when that was measured:\n"
         "    %s\n    %s\n"
         "An app with other values: run it again with --costs api/program/context_costs.def, and build.\n"
-        "Shares are of all replies, also those that no handler saw (429, 503). Fields of a handler's own on "
+        "Shares are of all replies, also those that no handler saw (503). Fields of a handler's own on "
         "ctx\n"
         "are not counted.\n",
         context_costs_command, context_costs_machine);
