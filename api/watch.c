@@ -6,6 +6,7 @@
  * replace files rather than write them. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -26,6 +27,7 @@ struct watch {
     uv_timer_t look;   /* for paths that are new */
     int timers;        /* that are being closed */
     size_t known;      /* paths that are watched */
+    bool started;      /* the app's first files are */
     watched *files;
 };
 
@@ -57,6 +59,14 @@ static void on_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, c
         uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
 }
 
+/* Changed between its loading and now, before there was anything to compare it with. */
+static bool is_newer(const watch *w, const char *path)
+{
+    struct stat st;
+    return !w->started && stat(path, &st) == 0 &&
+           (double)st.st_mtim.tv_sec + (double)st.st_mtim.tv_nsec / 1e9 > w->srv->started_s;
+}
+
 static void add_file(watch *w, const char *path)
 {
     size_t n = strlen(path) + 1;
@@ -70,6 +80,8 @@ static void add_file(watch *w, const char *path)
     f->next = w->files;
     w->files = f;
     uv_fs_poll_start(&f->poll, on_change, f->path, WATCH_MS);
+    if (is_newer(w, path))
+        uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
 }
 
 static void on_look(uv_timer_t *look)
@@ -80,6 +92,7 @@ static void on_look(uv_timer_t *look)
         add_file(w, path);
         w->known++;
     }
+    w->started = true;
 }
 
 /* As many VMs as there are threads, the loaded one first. Returns: the list, or NULL with `error` filled. */
