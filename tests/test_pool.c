@@ -387,8 +387,10 @@ START_TEST(every_reply_takes_its_time_the_servers_own_too)
     expect(fd, 200, "done");
     ask(fd, "/nowhere");
     expect(fd, 404, "Not Found");
-    ck_assert_int_eq(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
-    expect(fd, 400, "Host is missing");
+    /* A fault that every libmicrohttpd leaves to the server. */
+    static const char odd_name[] = "GET / HTTP/1.1\r\nHost: test\r\nX[1]: 1\r\n\r\n";
+    ck_assert_int_eq(send(fd, odd_name, strlen(odd_name), MSG_NOSIGNAL), (int)strlen(odd_name));
+    expect(fd, 400, "a header's name");
     close(fd);
     end(POOL_DRAINING);
     ck_assert_uint_eq(atomic_load(&fake.sent), 4);
