@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INTERVAL_LEAST_MS = 100, INTERVAL_MOST_MS = 3600 * 1000, WORDS_MAX = 32 };
+enum { WORDS_MAX = 32 };
+
+static const double interval_least_ms = 100, interval_most_ms = 3600 * 1000;
 
 __attribute__((format(printf, 2, 3))) static int wrong(ps_error *err, const char *format, ...)
 {
@@ -24,7 +26,7 @@ static int read_interval(top_arguments *args, const char *text, ps_error *err)
 {
     char *end;
     double ms = strtod(text, &end) * 1000;
-    if (end == text || *end || !(ms >= INTERVAL_LEAST_MS && ms <= INTERVAL_MOST_MS))
+    if (end == text || *end || !(ms >= interval_least_ms && ms <= interval_most_ms))
         return wrong(err, "--interval %.100s: expected seconds from 0.1 to 3600", text);
     args->interval_ms = (int)lround(ms);
     return 0;

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NS_PER_S = 1000000000 };
-
 void top_model_init(top_model *m, top_sort sort, uint64_t now_ns)
 {
     *m = (top_model){.sort = sort, .began_ns = now_ns};
@@ -28,7 +26,7 @@ static double seconds_between(const top_model *m)
 {
     if (!m->before || m->now->taken_ns <= m->before->taken_ns)
         return NAN;
-    return (double)(m->now->taken_ns - m->before->taken_ns) / NS_PER_S;
+    return (double)(m->now->taken_ns - m->before->taken_ns) / 1e9;
 }
 
 static double rate(double before, double now, double seconds)

@@ -5,7 +5,7 @@
 
 #include "api/program/top_text.h"
 
-enum { NS_PER_S = 1000000000, USUAL_WIDTH = 80 };
+enum { USUAL_WIDTH = 80 };
 
 /* --- above the table --- */
 
@@ -23,7 +23,7 @@ static const char *state_word(const top_model *m)
 
 static double seconds_since(const top_look *look, uint64_t then_ns)
 {
-    return look->now_ns > then_ns ? (double)(look->now_ns - then_ns) / NS_PER_S : 0;
+    return look->now_ns > then_ns ? (double)(look->now_ns - then_ns) / 1e9 : 0;
 }
 
 static void put_title(top_page *p, const top_model *m, const top_look *look)
