@@ -3,7 +3,7 @@
  * A thread of its own answers, through the same front as the workers' (runtime/http) and without ever running
  * an app's code, so it answers when every handler is stuck, and during a drain until admin_stop.
  *
- *     GET /healthz    200 "ok", or 503 "stuck"
+ *     GET /healthz    200 "ok"
  *     GET /readyz     200 "ready", or 503 "draining"
  *     GET /metrics    200 and what the source renders, or 500
  *
@@ -21,7 +21,6 @@ typedef struct admin admin;
 /* Where the answers come from. All are called on the admin thread, and must not wait. */
 typedef struct admin_source {
     void *user;
-    bool (*alive)(void *user);            /* NULL: always */
     bool (*ready)(void *user);            /* NULL: always */
     int (*metrics)(void *user, buf *out); /* appends; 0 or a negative errno. NULL: none */
 } admin_source;
