@@ -1,7 +1,7 @@
 /* exec: what every pool thread has: an event loop, a VM, and the handlers that wait on it.
  *
  * No libuv callback runs Lua: the loop only ends a sleep. Handlers run when the thread calls exec_run and
- * exec_run_due. Threads: the owner only, but for exec_signal. */
+ * exec_run_due. Threads: the owner only; others may signal `wake`. */
 #ifndef RUNTIME_EXEC_H
 #define RUNTIME_EXEC_H
 

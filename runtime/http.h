@@ -1,4 +1,4 @@
-/* http: the connections of one thread. The only file that knows libmicrohttpd.
+/* http: the connections of one thread. Only this file and http_reply know libmicrohttpd.
  *
  * The daemon runs in external epoll mode: nothing happens but in http_run. It is never MHD's own polling
  * thread or pool, which hang when exactly 128 events come at once, and drain with a race.

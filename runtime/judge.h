@@ -1,6 +1,6 @@
 /* judge: whether a request's head may be answered at all.
  *
- * libmicrohttpd 0.9.75 lets through heads on which two servers may disagree where the request ends. Each of
+ * libmicrohttpd lets through heads on which two servers may disagree where the request ends. Each of
  * these is refused here, before anything else looks at it (RFC 9112, sections 3.2, 5.1, 6.1 and 6.3).
  * Threads: any; no state. */
 #ifndef RUNTIME_JUDGE_H

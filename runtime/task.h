@@ -50,7 +50,7 @@ typedef enum task_outcome {
 } task_outcome;
 
 typedef struct HttpTask {
-    /* Kept from one request to the next, so that their memory is used again: see task_slab. */
+    /* Kept from one request to the next, so that their memory is used again: see TASK_KEPT_BYTES. */
     buf body; /* of the reply */
     buf head; /* of the reply: name NUL value NUL ... */
 
