@@ -78,14 +78,15 @@ PS_API const char *ps_strerror(int code);
     X(CHOICE, lane, "lane", "auto", "auto|light|heavy",                                                      \
       "where handlers run: measured for each route, or all in one place")                                    \
     X(CHOICE, context, "context", "recycled", "eager|lazy|preregistered|recycled",                           \
-      "how the request context is made; apps see no difference")                                             \
+      "how the request context is made; the ways differ in cost")                                            \
     X(INT, max_connections, "max-connections", 10000, "N", "open connections, shared evenly by the workers") \
     X(INT, max_queue, "max-queue", 1024, "N", "requests that may wait for heavy threads; beyond it 503")     \
     X(SECONDS, max_wait, "max-wait", 10, "SECONDS",                                                          \
-      "how long requests may wait for heavy threads; 503 at once if it is going to be longer; 0: any time")  \
+      "how long requests may wait for heavy threads; 503 at once if it is going to be longer; 0: no limit")  \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
     X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")                \
-    X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS", "close a connection that is idle as long")       \
+    X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS",                                                  \
+      "close a connection that has been idle as long; 0: never")                                             \
     X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
       "answer 503 when a handler has waited as long; 0: never")                                              \
     X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
