@@ -3,9 +3,10 @@
  * A handler that waits in a system call (os.execute, a database library) holds its thread and uses no core.
  * So when tasks wait and no heavy worker rests, the keeper looks at the state of each thread every
  * KEEPER_SAMPLE_MS. Where twice in a row fewer than pool_config.heavies could run, it starts as many as are
- * missing, up to max_heavies. And where every one of them is in a run of more than KEEPER_STUCK_NS, it starts
- * one more, and so on: one endless loop, or one long report a thread, does not end the heavy lane. Those it
- * has started end by themselves when they have been idle for a while (runtime/heavy).
+ * missing, up to max_heavies. And where every one of them waits so or is in a run of more than
+ * KEEPER_STUCK_NS, it starts one more, and so on: one endless loop, or one long report a thread, does not end
+ * the heavy lane. Those it has started end by themselves when they have been idle for a while
+ * (runtime/heavy).
  *
  * A thread that is ready and has no core is no reason for more threads, which would only make it worse. That
  * is why the keeper asks for the kernel's state of the thread (/proc/self/task/ID/stat), and not for its
