@@ -182,6 +182,31 @@ static void settle(exec *x, HttpTask *t, runner_result result, uint64_t since_ns
         task_move(t, TASK_DONE);
 }
 
+/* Returns: the run's stamp, which no other run of this thread has, however coarse the clock. */
+static uint64_t begin_run(exec *x)
+{
+    uint64_t stamp = x->now_ns > x->last_held_ns ? x->now_ns : x->last_held_ns + 1;
+    x->last_held_ns = stamp;
+    atomic_store_explicit(&x->held_since_ns, stamp, memory_order_release);
+    return stamp;
+}
+
+/* Returns: whether the run was still this thread's. If not, so is the task no more: it is another's. */
+static bool end_run(exec *x, uint64_t stamp)
+{
+    uint64_t expected = stamp;
+    return atomic_compare_exchange_strong_explicit(&x->held_since_ns, &expected, 0, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* Nobody takes a run away yet. */
+static void must_end_run(exec *x, uint64_t stamp)
+{
+    bool mine = end_run(x, stamp);
+    assert(mine && "the run was taken");
+    (void)mine;
+}
+
 void exec_run(exec *x, HttpTask *t)
 {
     uint64_t since = x->now_ns;
@@ -195,7 +220,10 @@ void exec_run(exec *x, HttpTask *t)
     t->started_ns = since;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
-    settle(x, t, x->runner->start(x->vm, t), since);
+    uint64_t stamp = begin_run(x);
+    runner_result result = x->runner->start(x->vm, t);
+    must_end_run(x, stamp);
+    settle(x, t, result, since);
 }
 
 HttpTask *exec_run_due(exec *x, uint64_t until_ns)
@@ -213,7 +241,10 @@ HttpTask *exec_run_due(exec *x, uint64_t until_ns)
     uint64_t since = x->now_ns;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
-    settle(x, t, x->runner->resume(t), since);
+    uint64_t stamp = begin_run(x);
+    runner_result result = x->runner->resume(t);
+    must_end_run(x, stamp);
+    settle(x, t, result, since);
     return t;
 }
 

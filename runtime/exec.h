@@ -5,6 +5,7 @@
 #ifndef RUNTIME_EXEC_H
 #define RUNTIME_EXEC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -14,13 +15,21 @@
 #include "runtime/runner.h"
 #include "runtime/timers.h"
 
+#define EXEC_TAKEN UINT64_MAX /* in held_since_ns */
+
 typedef struct exec {
     const runner *runner;
     void *vm;
     uint64_t now_ns;             /* monotonic; as of the last exec_tick or handler */
     uint64_t handler_timeout_ns; /* 0: none */
     bool ran;                    /* a handler ran since the last idle */
-    atomic_size_t vm_bytes;      /* [owner writes] what the VM held when it was idle last, for metrics */
+    /* Who has the run: 0 when no handler runs here; else when its start or resume began, monotonic, no two
+     * runs alike; EXEC_TAKEN once another thread has taken the run away. The owner stores the moment
+     * (release) and ends with an exchange of it for 0; a watchdog reads it (acquire), and may exchange it for
+     * EXEC_TAKEN: one of the two succeeds, and the task is his. */
+    atomic_uint_fast64_t held_since_ns;
+    uint64_t last_held_ns;  /* [owner] the stamp of the latest run */
+    atomic_size_t vm_bytes; /* [owner writes] what the VM held when it was idle last, for metrics */
     meter meter;
     timers parked;
     wake wake;

@@ -22,13 +22,12 @@ struct heavy {
     exec exec;
     pool *pool;
     unsigned index;
-    ring **done;                   /* one a worker: [owner] pushes, that worker pops */
-    atomic_int thread_id;          /* [owner writes, any reads] the kernel's; 0: its thread does not run */
-    atomic_uint_fast64_t since_ns; /* [owner writes, any reads] when the run on it began; 0: none */
-    unsigned next;                 /* the worker whose ring is looked at first */
-    worker *unsignalled;           /* has tasks on its done ring that it was not woken for */
-    uint64_t unsignalled_ns;       /* since when */
-    uint64_t idle_ns;              /* since when it had nothing to do */
+    ring **done;             /* one a worker: [owner] pushes, that worker pops */
+    atomic_int thread_id;    /* [owner writes, any reads] the kernel's; 0: its thread does not run */
+    unsigned next;           /* the worker whose ring is looked at first */
+    worker *unsignalled;     /* has tasks on its done ring that it was not woken for */
+    uint64_t unsignalled_ns; /* since when */
+    uint64_t idle_ns;        /* since when it had nothing to do */
 };
 
 /* --- tasks --- */
@@ -101,16 +100,6 @@ static void signal_before(heavy *h, const HttpTask *next)
         signal_owner(h);
 }
 
-static void begin_run(heavy *h)
-{
-    atomic_store_explicit(&h->since_ns, h->exec.now_ns, memory_order_relaxed);
-}
-
-static void end_run(heavy *h)
-{
-    atomic_store_explicit(&h->since_ns, 0, memory_order_relaxed);
-}
-
 static void refuse(HttpTask *t, const char *why)
 {
     canned_busy(t, why);
@@ -134,9 +123,7 @@ static void run(heavy *h, HttpTask *t)
     } else if (waited_too_long(h, t)) {
         refuse(t, "The request waited too long for a thread");
     } else {
-        begin_run(h);
         exec_run(&h->exec, t);
-        end_run(h);
     }
     pool_ran(h->pool, t);
     finish(h, t);
@@ -145,16 +132,12 @@ static void run(heavy *h, HttpTask *t)
 /* Returns: whether any was. */
 static bool run_due(heavy *h)
 {
+    HttpTask *t;
     uint64_t until_ns = h->exec.now_ns;
     bool any = false;
-    for (;; any = true) {
-        begin_run(h);
-        HttpTask *t = exec_run_due(&h->exec, until_ns);
-        end_run(h);
-        if (!t)
-            return any;
+    for (; (t = exec_run_due(&h->exec, until_ns)); any = true)
         finish(h, t);
-    }
+    return any;
 }
 
 static void evict_parked(heavy *h)
@@ -294,7 +277,7 @@ bool heavy_rests(const heavy *h)
 
 uint64_t heavy_busy_since_ns(const heavy *h)
 {
-    return atomic_load_explicit(&h->since_ns, memory_order_relaxed);
+    return atomic_load_explicit(&h->exec.held_since_ns, memory_order_relaxed);
 }
 
 ring *heavy_done_ring(const heavy *h, unsigned worker_index)
