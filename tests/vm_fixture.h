@@ -33,6 +33,7 @@ typedef struct ask {
     const char *method;                     /* NULL: the route's */
     const char *path, *target, *ip, *id;    /* NULL: "/", "/", none, "req-1" */
     const char *query;                      /* raw */
+    size_t memory_bytes;                    /* 0: no limit */
     str body;                               /* bytes */
     const char *headers[FIXTURE_PAIRS_MAX]; /* name, value, name, value ... */
     const char *params[FIXTURE_PAIRS_MAX];  /* likewise; values raw */
@@ -209,6 +210,7 @@ static inline void call_begin(vm_fixture *fx, call *c, const ask *a)
         .param_values = c->param_values,
         .param_count = fixture_params(c, a),
         .route = fixture_route(fx, a->route),
+        .memory_bytes = a->memory_bytes,
         .body_out = &c->body_out,
         .head_out = &c->head_out,
     };

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "vm/internal.h"
+#include "vm/limit.h"
 
 static int on_print(lua_State *L)
 {
@@ -148,6 +149,8 @@ static int on_setmetatable(lua_State *L)
             return luaL_error(L, "cannot change a protected metatable");
     }
     lua_settop(L, 2);
+    if (type == LUA_TTABLE)
+        limit_guard_finalizer(L);
     lua_setmetatable(L, 1);
     return 1;
 }

@@ -3,6 +3,8 @@
 #define VM_INTERNAL_H
 
 #include <lua.h>
+#include <stdatomic.h>
+#include <stdint.h>
 
 #include "queue/buf.h"
 #include "vm/ctx.h"
@@ -27,14 +29,19 @@ struct vm_run {
     int co_ref;
     uint64_t serial; /* of the request, in this VM, from 1 */
     bool live;       /* between vm_start and vm_run_give */
+    bool raised;     /* its error is in the registry, under the run's address */
+    bool explaining; /* the text of an error is being made */
     bool spawned;    /* the handler created coroutines, which may hold the context */
     ctx_slot ctx;
 };
+
+#define VM_BYTES_MAX ((size_t)PTRDIFF_MAX) /* no limit */
 
 struct vm {
     lua_State *L;
     vm_config config;
     heap heap;
+    size_t bytes_most; /* heap.bytes is not to grow beyond it; see vm/limit.h for all that belongs to it */
     size_t idle_bytes; /* heap.bytes after the last idle step, or less */
     bool soiled;
     bool closing;
@@ -42,6 +49,18 @@ struct vm {
     vm_run *runs, *free_runs;
     unsigned taken;
     uint64_t requests; /* begun */
+
+    _Atomic(lua_State *) current; /* the coroutine in which the app's code runs, or L */
+    atomic_int limit_met;         /* enum vm_limit; set by a signal handler */
+    uint64_t limit_used_ns, limit_ns;
+    bool limit_raised;                 /* the hook has raised an error in this run */
+    buf limit_trace;                   /* where that was, or where memory was refused */
+    size_t memory_most, memory_wanted; /* what the run may have, and what it was refused */
+    size_t bytes_most_before;          /* while `refused` */
+    bool refused;                      /* Lua collects, and asks again */
+    unsigned memory_refusals;          /* of which Lua has made errors in this run */
+    lua_State *finalizers;             /* where the app's run; NULL until needed, and after one that failed */
+    lua_CFunction lua_xpcall, lua_sethook;
 
     buf warning; /* its pieces so far */
     bool warning_begun;

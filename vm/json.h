@@ -48,6 +48,10 @@ typedef struct json_error {
  * than JSON_DEPTH_MAX levels (which is how cycles end) and out of memory. Stack:  [-0, +0, v] */
 void json_encode(lua_State *L, int index, buf *out, unsigned flags);
 
+/* Call the C function at the top, with the number of bytes, before a long text becomes longer; it may raise
+ * an error. Stack: [-1, +0, m] */
+void json_guard(lua_State *L);
+
 /* Push the value that text holds; it must be all of text, but for white space.
  * Returns: 0, or -EINVAL with *ret_error filled and the stack as it was.
  * Raises:  out of memory only.

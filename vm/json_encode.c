@@ -10,7 +10,10 @@
 #include "vm/json_scan.h"
 #include "vm/json_utf8.h"
 
-enum { LEVELS_AT_ONCE = 8 }; /* of tables, for which stack room is asked */
+enum {
+    LEVELS_AT_ONCE = 8,      /* of tables, for which stack room is asked */
+    GUARDED_BYTES = 1 << 20, /* a text is long beyond it */
+};
 
 /* The Lua stack holds the value at `root`; inside a table it goes on with key, value, key, value... as
  * lua_next leaves them, one pair a level. So the path to the current value is always on the stack, and costs
@@ -23,6 +26,26 @@ typedef struct encoder {
     int depth;            /* tables entered */
     const void *array_mt; /* NULL until the first table with a metatable */
 } encoder;
+
+/* Its address: where the guard is in the registry. */
+static const char guard_key = 'g';
+
+void json_guard(lua_State *L)
+{
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &guard_key);
+}
+
+/* The text is about to be moved to a larger place. */
+static void ask_guard(encoder *e, size_t bytes)
+{
+    luaL_checkstack(e->L, 2, NULL);
+    if (lua_rawgetp(e->L, LUA_REGISTRYINDEX, &guard_key) == LUA_TFUNCTION) {
+        lua_pushinteger(e->L, (lua_Integer)bytes);
+        lua_call(e->L, 1, 0);
+    } else {
+        lua_pop(e->L, 1);
+    }
+}
 
 /* Errors. */
 
@@ -45,12 +68,20 @@ static _Noreturn void fail_bad_key(encoder *e)
 
 /* Output. */
 
+static __attribute__((noinline)) void grow(encoder *e, size_t more)
+{
+    if (e->out->n + more > GUARDED_BYTES)
+        ask_guard(e, e->out->n + more);
+    if (buf_grow(e->out, more) != 0)
+        luaL_error(e->L, "json: not enough memory");
+}
+
 /* Room for n bytes, and for one behind them: the comma, colon or bracket that follows needs no check of its
  * own. */
 static inline char *room(encoder *e, size_t n)
 {
-    if (buf_reserve(e->out, n + 1) != 0)
-        luaL_error(e->L, "json: not enough memory");
+    if (e->out->cap - e->out->n < n + 1)
+        grow(e, n + 1);
     return e->out->p + e->out->n;
 }
 

@@ -34,6 +34,9 @@ enum ctx_field {
         CTX_FIELD_COUNT
 };
 
+/* What may end a handler. */
+typedef enum vm_limit { VM_LIMIT_NONE, VM_LIMIT_CPU, VM_LIMIT_WALL, VM_LIMIT_MEMORY } vm_limit;
+
 typedef struct vm_request {
     void *host;            /* the host's own handle */
     str (*id)(void *host); /* the request id, made at the first call */
@@ -46,6 +49,7 @@ typedef struct vm_request {
     size_t param_count;
     unsigned route;         /* its index */
     const char *route_name; /* "/users/:id", for messages */
+    size_t memory_bytes;    /* by so much the VM's memory may grow in a run; 0: no limit */
 
     /* The answer. */
     buf *body_out; /* the host's, empty at first */
@@ -53,6 +57,7 @@ typedef struct vm_request {
     int status;
     const char *content_type; /* a constant, or NULL */
     bool failed;              /* the handler raised something that was not a reply */
+    vm_limit limit;           /* that it met */
     uint32_t fields_read;     /* 1 << enum ctx_field */
     uint64_t park_ns;         /* VM_PARKED: how long it wants to wait */
 } vm_request;

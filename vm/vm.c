@@ -9,6 +9,7 @@
 #include "vm/audit.h"
 #include "vm/internal.h"
 #include "vm/json.h"
+#include "vm/limit.h"
 #include "vm/reply.h"
 #include "vm/warning.h"
 
@@ -56,6 +57,10 @@ static void *allocate(void *user, void *p, size_t old, size_t size)
 {
     vm *v = user;
     size_t had = p ? old : 0;
+    /* As signed numbers: a block that shrinks passes here. */
+    bool is_over = (ptrdiff_t)(size - had) > (ptrdiff_t)(v->bytes_most - v->heap.bytes);
+    if (is_over && limit_refuses(v, had, size))
+        return NULL;
     if (is_to_fail(had, size))
         return NULL;
     return heap_resize(&v->heap, p, had, size);
@@ -77,6 +82,7 @@ static int set_up(lua_State *L)
     reply_install(L);
     ctx_install(L);
     audit_install(L);
+    limit_install(L);
     globals_install(L);
     return 0;
 }
@@ -90,6 +96,7 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size)
     v->config = *config;
     v->strategy = ctx_strategy_named(config->context);
     v->definition_ref = LUA_NOREF;
+    v->bytes_most = VM_BYTES_MAX;
     v->L = lua_newstate(allocate, v);
     if (!v->strategy || !v->L) {
         bool known = v->strategy != NULL;
@@ -102,6 +109,7 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size)
         return known ? -ENOMEM : -EINVAL;
     }
     *(vm **)lua_getextraspace(v->L) = v;
+    atomic_store_explicit(&v->current, v->L, memory_order_relaxed);
     warning_install(v);
     lua_pushcfunction(v->L, set_up);
     int err = vm_call(v, 0, 0, error, size);
@@ -133,6 +141,7 @@ void vm_close(vm *v)
     free(v->poison_refs);
     free(v->audits);
     buf_fini(&v->warning);
+    buf_fini(&v->limit_trace);
     free(v->signature);
     free(v->path);
     heap_fini(&v->heap);

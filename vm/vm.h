@@ -30,6 +30,7 @@ typedef struct vm_module {
 
 typedef struct vm_config {
     bool dev;            /* tracebacks in replies; a context used too late is an error at once */
+    size_t memory_bytes; /* a VM that serves holds no more; 0: no limit */
     const char *context; /* the context strategy's name */
     const vm_source *sources;
     size_t source_count;
@@ -117,6 +118,11 @@ vm_result vm_resume(vm *v, vm_run *run);
 
 /* Give up one that waits; its to-be-closed variables are closed. Makes no answer. */
 void vm_cancel(vm *v, vm_run *run);
+
+/* End the handler that runs right now: it raises errors until it is out, and its answer is a 504. To be said
+ * again until it has ended, since a C function may have to return first; the figures are those of the first
+ * time, for the log. Thread: the one that is inside vm_start, vm_resume or vm_cancel, in a signal handler. */
+void vm_interrupt(vm *v, vm_limit limit, uint64_t used_ns, uint64_t limit_ns);
 
 /* After VM_DONE or vm_cancel: the context ends, the run goes back to the pool. */
 void vm_run_give(vm *v, vm_run *run);

@@ -6,15 +6,13 @@
 -- its own yields.
 --
 -- The chunk returns install(park_mark, native), which replaces create, resume and wrap in `coroutine`.
---   native.spawned()    if given: called for each coroutine that the app creates
---   native.running(co)  if given: called with the coroutine that runs from now on, at each way in and out,
---                       for a watchdog that has to know which one to stop
+--   native.spawned()  if given: called for each coroutine that the app creates
 -- Where the caller cannot yield (inside string.gsub or a sort, or while the app loads) the coroutine that
 -- wanted to wait is closed, and fails as if the wait had raised an error. Otherwise all is as in the manual.
 
 local coroutine = coroutine
 local close, create, resume, status = coroutine.close, coroutine.create, coroutine.resume, coroutine.status
-local current, isyieldable, yield = coroutine.running, coroutine.isyieldable, coroutine.yield
+local isyieldable, yield = coroutine.isyieldable, coroutine.yield
 local error, format, rawequal, select, type = error, string.format, rawequal, select, type
 
 local CANNOT_WAIT = "attempt to wait inside a coroutine whose caller cannot wait"
@@ -27,24 +25,8 @@ local function check_argument(name, wanted, expected, ...)
     end
 end
 
--- resume, with the watchdog told who runs.
-local function tracked_resume(running)
-    if not running then
-        return resume
-    end
-    local function back(...)
-        running((current()))
-        return ...
-    end
-    return function(co, ...)
-        running(co)
-        return back(resume(co, ...))
-    end
-end
-
 return function(park_mark, native)
     local spawned = native and native.spawned
-    local enter = tracked_resume(native and native.running)
 
     local function relay(co, ok, first, ...)
         if not ok or not rawequal(first, park_mark) then
@@ -53,7 +35,7 @@ return function(park_mark, native)
             close(co)
             return false, CANNOT_WAIT
         end
-        return relay(co, enter(co, yield(first, ...)))
+        return relay(co, resume(co, yield(first, ...)))
     end
 
     local function spawn(fn)
@@ -87,14 +69,14 @@ return function(park_mark, native)
 
     function coroutine.resume(...)
         check_argument("resume", "thread", "coroutine", ...)
-        return relay((...), enter(...))
+        return relay((...), resume(...))
     end
 
     function coroutine.wrap(...)
         check_argument("wrap", "function", "function", ...)
         local co = spawn((...))
         return function(...)
-            return unwrap(co, relay(co, enter(co, ...)))
+            return unwrap(co, relay(co, resume(co, ...)))
         end
     end
 end

@@ -253,23 +253,6 @@ describe("the machine", function()
         assert.equal(2, spawned)
     end)
 
-    it("is told which coroutine runs, at each way in and out", function()
-        local seen, names = {}, {}
-        local co = install({ running = function(thread) seen[#seen + 1] = names[thread] or "?" end })
-        serve(function()
-            names[(plain.running())] = "handler"
-            local inner = co.create(function() sleep(1) error("x") end)
-            names[inner] = "inner"
-            local outer = co.create(function() co.resume(inner) end)
-            names[outer] = "outer"
-            co.resume(outer)
-        end)
-        assert.same({
-            "outer", "inner", "outer", "handler", -- the wait goes out
-            "outer", "inner", "outer", "handler", -- and comes back, and both end
-        }, seen)
-    end)
-
     it("uses no global that the app may have changed", function()
         local libs = {}
         for name, value in pairs(plain) do
