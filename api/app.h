@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "runtime/lane.h"
+#include "runtime/limits.h"
 #include "runtime/metrics.h"
 #include "runtime/route.h"
 #include "vm/vm.h"
@@ -16,14 +17,18 @@
 typedef struct app {
     struct app *older;
     route_tree *routes;
-    lane *lanes;      /* one a route */
-    metrics **counts; /* one a worker */
+    lane *lanes;             /* one a route */
+    run_limits *limits;      /* one a route */
+    uint64_t least_limit_ns; /* of processor or wall time that any of them has; 0: none has any */
+    metrics **counts;        /* one a worker */
     unsigned counts_n;
     char *signature; /* every VM of this generation has the same routes: vm_signature */
 } app;
 
-/* Build the routes that a VM's app has defined. Returns: 0, or -errno with `error` filled. */
-int app_new(vm *first, unsigned workers, lane_policy policy, app **ret_app, char *error, size_t size);
+/* Build the routes that a VM's app has defined. `limits` are those of routes without any of their own.
+ * Returns: 0, or -errno with `error` filled. */
+int app_new(vm *first, unsigned workers, lane_policy policy, const run_limits *limits, app **ret_app,
+            char *error, size_t size);
 
 /* Call back for each route that app_new would refuse, with why. Returns: 0, or -ENOMEM with `error` filled.
  */

@@ -1,5 +1,6 @@
 #include "api/bridge.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "runtime/canned.h"
@@ -111,6 +112,7 @@ static void on_route(void *user, HttpTask *t)
     case ROUTE_FOUND:
         t->route = m.route;
         t->lane = &a->lanes[m.route->index];
+        t->limits = &a->limits[m.route->index];
         for (size_t i = 0; i < m.route->nparams; i++)
             t->params[i] = m.values[i];
         return;
@@ -150,6 +152,7 @@ static void fill(vm_request *r, HttpTask *t)
         .param_values = t->params,
         .param_count = t->route->nparams,
         .route = t->route->index,
+        .memory_bytes = t->limits->memory_bytes,
         .body_out = &t->body,
         .head_out = &t->head,
     };
@@ -167,6 +170,7 @@ static runner_result conclude(seat *s, HttpTask *t, vm_run *run, enum vm_result 
     }
     t->status = r->status;
     t->content_type = r->content_type;
+    t->limit = (run_limit)r->limit;
     t->outcome = r->failed ? TASK_OUTCOME_ERROR : TASK_OUTCOME_REPLY;
     t->run = NULL;
     vm_run_give(s->vm, run);
@@ -188,6 +192,7 @@ static runner_result on_start(void *held, HttpTask *t)
         t->app = s->app;
         t->route = m.route;
         t->lane = &s->app->lanes[m.route->index];
+        t->limits = &s->app->limits[m.route->index];
         for (size_t i = 0; i < m.route->nparams; i++)
             t->params[i] = m.values[i];
     }
@@ -213,6 +218,17 @@ static void on_cancel(HttpTask *t)
     vm_run_give(s->vm, t->run);
     t->run = NULL;
     vms_ended(s);
+}
+
+static_assert((int)VM_LIMIT_CPU == RUN_LIMIT_CPU && (int)VM_LIMIT_WALL == RUN_LIMIT_WALL &&
+                  (int)VM_LIMIT_MEMORY == RUN_LIMIT_MEMORY,
+              "a limit has one number");
+
+/* In a signal handler. */
+static void on_interrupt(void *held, run_limit limit, uint64_t used_ns, uint64_t most_ns)
+{
+    seat *s = held;
+    vm_interrupt(s->vm, (vm_limit)limit, used_ns, most_ns);
 }
 
 /* --- afterwards --- */
@@ -244,6 +260,7 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .start = on_start,
         .resume = on_resume,
         .cancel = on_cancel,
+        .interrupt = on_interrupt,
         .idle = on_idle,
         .bytes = on_bytes,
         .sent = on_sent,

@@ -11,8 +11,10 @@
  *     ps_server_free(srv);
  *
  * Functions return 0 or a negative PS_E... code; with a code comes a text in *err, where err may be NULL.
- * Strings that go in are copied, unless it says otherwise. The library installs no signal handler, keeps no
- * global state but its log sink, and several servers may live in one process. */
+ * Strings that go in are copied, unless it says otherwise. The library keeps no global state but its log
+ * sink, and several servers may live in one process. It installs one signal handler, for SIGRTMIN+5, and that
+ * only when a limit of time is on (cpu_limit, handler_timeout, or an app's own): it ends handlers that take
+ * too long, on the threads of the pool; no other thread is meant, and none is sent any. */
 #ifndef POOLSRV_H
 #define POOLSRV_H
 
@@ -88,7 +90,13 @@ PS_API const char *ps_strerror(int code);
     X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS",                                                  \
       "close a connection that has been idle as long; 0: never")                                             \
     X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
-      "answer 503 when a handler has waited as long; 0: never")                                              \
+      "end a handler that has taken as long, waits included; 0: never")                                      \
+    X(SECONDS, cpu_limit, "cpu-limit", 10, "SECONDS",                                                        \
+      "end a handler that has used as much processor time; 0: never")                                        \
+    X(SIZE, memory_limit, "memory-limit", 268435456, "BYTES",                                                \
+      "memory that a handler may add to what its Lua VM holds; 0: no limit")                                 \
+    X(SIZE, vm_memory_limit, "vm-memory-limit", 1073741824, "BYTES",                                         \
+      "memory that a Lua VM may hold while it serves; 0: no limit")                                          \
     X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
     X(TEXT, admin, "admin", NULL, "HOST:PORT", "serve /healthz, /readyz and /metrics on this address")       \
     X(BOOL, access_log, "access-log", 0, NULL, "log every request (on with --dev)")                          \

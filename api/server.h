@@ -57,6 +57,9 @@ unsigned server_cores(void);
 /* The lane policy of the options. */
 lane_policy server_lane_policy(const ps_server *srv);
 
+/* The limits of a request whose route has none of its own. */
+run_limits server_limits(const ps_server *srv);
+
 /* Whether it takes requests: it runs, and does not drain. Threads: any. */
 bool server_is_ready(ps_server *srv);
 

@@ -23,6 +23,14 @@ lane_policy server_lane_policy(const ps_server *srv)
     return strcmp(srv->opt.lane, "heavy") == 0 ? LANE_ALL_HEAVY : LANE_AUTO;
 }
 
+run_limits server_limits(const ps_server *srv)
+{
+    const ps_options *o = &srv->opt;
+    return (run_limits){.cpu_ns = (uint64_t)(o->cpu_limit * 1e9),
+                        .wall_ns = (uint64_t)(o->handler_timeout * 1e9),
+                        .memory_bytes = (size_t)o->memory_limit};
+}
+
 static log_level level_of(const char *word)
 {
     static const char *const words[] = {
@@ -132,6 +140,8 @@ static int remake_first(ps_server *srv, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     vm_config *c = &srv->vms.config;
+    c->memory_bytes = (size_t)srv->opt.vm_memory_limit;
+    vm_limit_memory(srv->first, c->memory_bytes);
     if (c->dev == (srv->opt.dev != 0) && strcmp(c->context, srv->opt.context) == 0)
         return 0;
     c->dev = srv->opt.dev;
@@ -157,7 +167,8 @@ static int remake_log(ps_server *srv, ps_error *err)
 static int build_routes(ps_server *srv, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
-    if (app_new(srv->first, (unsigned)srv->opt.threads, server_lane_policy(srv), &srv->apps, error,
+    run_limits limits = server_limits(srv);
+    if (app_new(srv->first, (unsigned)srv->opt.threads, server_lane_policy(srv), &limits, &srv->apps, error,
                 sizeof(error)) < 0)
         return error_set(err, PS_EAPP, "%s", error);
     vms_set_current(&srv->vms, srv->apps, NULL);

@@ -77,6 +77,7 @@ static int make_pool(ps_server *srv, char *error)
         log_write(srv->log, LOG_LEVEL_WARN, (str){0},
                   "only %u connections at a time, not %d: the limit of descriptors is %lu (ulimit -n)", room,
                   o->max_connections, have);
+    run_limits limits = server_limits(srv);
     pool_config config = {
         .workers = (unsigned)o->threads,
         .heavies = (unsigned)o->heavy_threads,
@@ -86,7 +87,9 @@ static int make_pool(ps_server *srv, char *error)
         .max_connections = room,
         .max_queue = (unsigned)o->max_queue,
         .max_wait_ns = (uint64_t)(o->max_wait * 1e9),
-        .handler_timeout_ns = (uint64_t)(o->handler_timeout * 1e9),
+        .handler_timeout_ns = limits.wall_ns,
+        .cpu_limit_ns = limits.cpu_ns,
+        .least_limit_ns = srv->apps->least_limit_ns,
         .http = {.header_room = (size_t)o->header_room,
                  .max_body = o->max_body,
                  .idle_timeout_s = (unsigned)(o->idle_timeout + 0.999),
@@ -96,7 +99,9 @@ static int make_pool(ps_server *srv, char *error)
     };
     int err = pool_new(&config, &srv->runner, &srv->pool);
     if (err) {
-        snprintf(error, ERROR_BYTES, "cannot make the threads: %s", strerror(-err));
+        const char *why =
+            err == -EBUSY ? "SIGRTMIN+5, which limits of time need, has another handler" : strerror(-err);
+        snprintf(error, ERROR_BYTES, "cannot make the threads: %s", why);
         return PS_ESYSTEM;
     }
     return 0;

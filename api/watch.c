@@ -124,8 +124,9 @@ static void reload(watch *w)
     seat *seats = NULL;
     int err = vms_load(&srv->vms, &first, error, sizeof(error));
     if (err == 0) {
-        err =
-            app_new(first, (unsigned)srv->opt.threads, server_lane_policy(srv), &fresh, error, sizeof(error));
+        run_limits limits = server_limits(srv);
+        err = app_new(first, (unsigned)srv->opt.threads, server_lane_policy(srv), &limits, &fresh, error,
+                      sizeof(error));
         if (err)
             vm_close(first);
     }

@@ -2,7 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "runtime/canned.h"
 #include "runtime/clock.h"
@@ -45,9 +49,9 @@ static void close_handle(exec *x, uv_handle_t *handle)
     uv_close(handle, on_closed);
 }
 
-int exec_init(exec *x, const runner *r, uint64_t handler_timeout_ns)
+int exec_init(exec *x, const runner *r, const run_limits *limits)
 {
-    *x = (exec){.runner = r, .handler_timeout_ns = handler_timeout_ns, .meter.fd = -1};
+    *x = (exec){.runner = r, .limits = *limits, .meter.fd = -1};
     exec_tick(x);
     int err = wake_init(&x->wake);
     if (err)
@@ -80,6 +84,8 @@ int exec_enter(exec *x)
 {
     meter_fini(&x->meter); /* it is another thread's, if there was one */
     meter_init(&x->meter);
+    pthread_getcpuclockid(pthread_self(), &x->cpu_clock);
+    atomic_store_explicit(&x->thread_id, (int)gettid(), memory_order_release);
     x->vm = x->runner->enter(x->runner->user);
     if (!x->vm)
         return -ENOMEM;
@@ -136,6 +142,64 @@ void exec_sleep(exec *x, int timeout_ms)
     exec_tick(x);
 }
 
+/* --- runs --- */
+
+static const run_limits *limits_of(const exec *x, const HttpTask *t)
+{
+    return t->limits ? t->limits : &x->limits;
+}
+
+/* All that a watchdog reads is stored with release: if it sees a later run's figure, it sees that the earlier
+ * one is over, too. Returns: the run's stamp, which no other run of this thread has, however coarse the
+ * clock. */
+static uint64_t begin_run(exec *x, void *vm, const run_limits *limits, uint64_t deadline_ns,
+                          uint64_t before_ns)
+{
+    uint64_t stamp = x->now_ns > x->last_held_ns ? x->now_ns : x->last_held_ns + 1;
+    x->last_held_ns = stamp;
+    x->run_vm = vm;
+    atomic_store_explicit(&x->run_limits, limits, memory_order_release);
+    atomic_store_explicit(&x->run_deadline_ns, deadline_ns, memory_order_release);
+    atomic_store_explicit(&x->run_before_ns, before_ns, memory_order_release);
+    atomic_store_explicit(&x->held_since_ns, stamp, memory_order_release);
+    return stamp;
+}
+
+/* Returns: whether the run was still this thread's. If not, so is the task no more: it is another's. */
+static bool end_run(exec *x, uint64_t stamp)
+{
+    uint64_t expected = stamp;
+    return atomic_compare_exchange_strong_explicit(&x->held_since_ns, &expected, 0, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* Nobody takes a run away yet. */
+static void must_end_run(exec *x, uint64_t stamp)
+{
+    bool mine = end_run(x, stamp);
+    assert(mine && "the run was taken");
+    (void)mine;
+}
+
+static uint64_t begin_task(exec *x, void *vm, const HttpTask *t)
+{
+    return begin_run(x, vm, limits_of(x, t), t->deadline_ns, t->run_ns);
+}
+
+/* The app's code may run while one is given up or garbage is collected: it has the processor time of a
+ * request. */
+static uint64_t begin_cleaning(exec *x, void *vm)
+{
+    return begin_run(x, vm, &x->limits, 0, 0);
+}
+
+static void cancel(exec *x, HttpTask *t)
+{
+    uint64_t stamp = begin_cleaning(x, t->vm);
+    x->runner->cancel(t);
+    must_end_run(x, stamp);
+}
+
 /* --- handlers --- */
 
 static void give_up(HttpTask *t, const char *why)
@@ -152,7 +216,7 @@ static void park(exec *x, HttpTask *t)
         due = t->deadline_ns;
     task_move(t, TASK_PARKED);
     if (timers_add(&x->parked, &t->timer, due) < 0) {
-        x->runner->cancel(t);
+        cancel(x, t);
         give_up(t, "The server is out of memory");
     }
 }
@@ -182,36 +246,12 @@ static void settle(exec *x, HttpTask *t, runner_result result, uint64_t since_ns
         task_move(t, TASK_DONE);
 }
 
-/* Returns: the run's stamp, which no other run of this thread has, however coarse the clock. */
-static uint64_t begin_run(exec *x)
-{
-    uint64_t stamp = x->now_ns > x->last_held_ns ? x->now_ns : x->last_held_ns + 1;
-    x->last_held_ns = stamp;
-    atomic_store_explicit(&x->held_since_ns, stamp, memory_order_release);
-    return stamp;
-}
-
-/* Returns: whether the run was still this thread's. If not, so is the task no more: it is another's. */
-static bool end_run(exec *x, uint64_t stamp)
-{
-    uint64_t expected = stamp;
-    return atomic_compare_exchange_strong_explicit(&x->held_since_ns, &expected, 0, memory_order_acq_rel,
-                                                   memory_order_acquire);
-}
-
-/* Nobody takes a run away yet. */
-static void must_end_run(exec *x, uint64_t stamp)
-{
-    bool mine = end_run(x, stamp);
-    assert(mine && "the run was taken");
-    (void)mine;
-}
-
 void exec_run(exec *x, HttpTask *t)
 {
     uint64_t since = x->now_ns;
-    if (x->handler_timeout_ns) {
-        t->deadline_ns = t->ready_ns + x->handler_timeout_ns;
+    uint64_t most_ns = limits_of(x, t)->wall_ns;
+    if (most_ns) {
+        t->deadline_ns = t->ready_ns + most_ns;
         if (since >= t->deadline_ns) {
             give_up(t, "The request waited too long for a thread");
             return;
@@ -220,7 +260,7 @@ void exec_run(exec *x, HttpTask *t)
     t->started_ns = since;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
-    uint64_t stamp = begin_run(x);
+    uint64_t stamp = begin_task(x, x->vm, t);
     runner_result result = x->runner->start(x->vm, t);
     must_end_run(x, stamp);
     settle(x, t, result, since);
@@ -234,14 +274,14 @@ HttpTask *exec_run_due(exec *x, uint64_t until_ns)
     HttpTask *t = task_of(first);
     timers_remove(&x->parked, first);
     if (t->wake_ns > x->now_ns) {
-        x->runner->cancel(t);
+        cancel(x, t);
         give_up(t, "The handler took too long");
         return t;
     }
     uint64_t since = x->now_ns;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
-    uint64_t stamp = begin_run(x);
+    uint64_t stamp = begin_task(x, t->vm, t);
     runner_result result = x->runner->resume(t);
     must_end_run(x, stamp);
     settle(x, t, result, since);
@@ -262,13 +302,15 @@ HttpTask *exec_evict(exec *x)
 void exec_drop(exec *x, HttpTask *t)
 {
     timers_remove(&x->parked, &t->timer);
-    x->runner->cancel(t);
+    cancel(x, t);
 }
 
 void exec_idle(exec *x)
 {
     if (x->ran) {
+        uint64_t stamp = begin_cleaning(x, x->vm);
         x->runner->idle(x->vm);
+        must_end_run(x, stamp);
         note_bytes(x);
     }
     x->ran = false;
@@ -280,4 +322,57 @@ void exec_refresh(exec *x)
     x->vm = x->runner->refresh(x->runner->user, before);
     if (x->vm != before)
         note_bytes(x);
+}
+
+/* --- for the watchdog --- */
+
+static uint64_t cpu_of(exec *x)
+{
+    struct timespec cpu;
+    if (!atomic_load_explicit(&x->thread_id, memory_order_acquire) || clock_gettime(x->cpu_clock, &cpu) < 0)
+        return 0;
+    return (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
+}
+
+static uint64_t stamp_of(exec *x)
+{
+    return atomic_load_explicit(&x->held_since_ns, memory_order_acquire);
+}
+
+bool exec_look(exec *x, exec_run_view *ret)
+{
+    uint64_t stamp = stamp_of(x);
+    if (!stamp || stamp == EXEC_TAKEN)
+        return false;
+    *ret = (exec_run_view){
+        .stamp = stamp,
+        .limits = atomic_load_explicit(&x->run_limits, memory_order_acquire),
+        .deadline_ns = atomic_load_explicit(&x->run_deadline_ns, memory_order_acquire),
+        .before_ns = atomic_load_explicit(&x->run_before_ns, memory_order_acquire),
+        .cpu_ns = cpu_of(x),
+    };
+    return stamp_of(x) == stamp;
+}
+
+/* By the kernel's number, which may be used for a thread that has ended: it gets nothing then. */
+void exec_signal(exec *x, uint64_t stamp, run_limit limit, uint64_t used_ns, uint64_t most_ns, int number)
+{
+    int thread = atomic_load_explicit(&x->thread_id, memory_order_acquire);
+    if (!thread)
+        return;
+    atomic_store_explicit(&x->aim_limit, (int)limit, memory_order_relaxed);
+    atomic_store_explicit(&x->aim_used_ns, used_ns, memory_order_relaxed);
+    atomic_store_explicit(&x->aim_most_ns, most_ns, memory_order_relaxed);
+    atomic_store_explicit(&x->aim_stamp, stamp, memory_order_release);
+    (void)tgkill(getpid(), thread, number);
+}
+
+void exec_interrupt(exec *x)
+{
+    uint64_t stamp = stamp_of(x);
+    if (!stamp || atomic_load_explicit(&x->aim_stamp, memory_order_acquire) != stamp)
+        return;
+    x->runner->interrupt(x->run_vm, (run_limit)atomic_load_explicit(&x->aim_limit, memory_order_relaxed),
+                         atomic_load_explicit(&x->aim_used_ns, memory_order_relaxed),
+                         atomic_load_explicit(&x->aim_most_ns, memory_order_relaxed));
 }

@@ -11,6 +11,7 @@
 #include "runtime/canned.h"
 #include "runtime/exec.h"
 #include "runtime/lane.h"
+#include "runtime/watchdog.h"
 #include "runtime/worker.h"
 
 enum {
@@ -249,6 +250,8 @@ void *heavy_main(void *arg)
     heavy *h = arg;
     pool *p = h->pool;
     atomic_store_explicit(&h->thread_id, (int)gettid(), memory_order_relaxed);
+    if (p->watchdog)
+        watchdog_adopt(&h->exec);
     int err = exec_enter(&h->exec);
     pool_thread_ready(p, err == 0);
     if (err == 0) {
@@ -278,6 +281,11 @@ bool heavy_rests(const heavy *h)
 uint64_t heavy_busy_since_ns(const heavy *h)
 {
     return atomic_load_explicit(&h->exec.held_since_ns, memory_order_relaxed);
+}
+
+exec *heavy_exec(heavy *h)
+{
+    return &h->exec;
 }
 
 ring *heavy_done_ring(const heavy *h, unsigned worker_index)
@@ -319,7 +327,8 @@ int heavy_new(pool *p, unsigned index, heavy **ret_heavy)
     heavy *h = calloc(1, sizeof(*h));
     if (!h)
         return -ENOMEM;
-    int err = exec_init(&h->exec, p->runner, p->config.handler_timeout_ns);
+    run_limits limits = pool_limits(&p->config);
+    int err = exec_init(&h->exec, p->runner, &limits);
     if (err) {
         free(h);
         return err;

@@ -26,6 +26,9 @@ bool heavy_rests(const heavy *h);
 /* Does its thread wait in a system call just now? Costs some microseconds. Thread: any. */
 bool heavy_is_blocked(const heavy *h);
 
+/* Its runs. Thread: any, for the watchdog. */
+struct exec *heavy_exec(heavy *h);
+
 /* Where it puts what it has finished for a worker. Thread: that worker pops, any may ask for the depth. */
 ring *heavy_done_ring(const heavy *h, unsigned worker_index);
 

@@ -21,6 +21,7 @@ typedef struct route_counts {
     pair_count pairs[METRICS_PAIRS];
     atomic_uint_fast64_t other;
     histogram duration;
+    atomic_uint_fast64_t limits[RUN_LIMIT_COUNT];
     atomic_uint_fast64_t fields[METRICS_FIELDS];
 } route_counts;
 
@@ -92,6 +93,8 @@ void metrics_count(metrics *m, const HttpTask *t, uint64_t now_ns)
     route_counts *c = &m->counts[i];
     count_pair(c, pair_of(t));
     count_fields(c, t->fields_read);
+    if (t->limit)
+        histogram_bump(&c->limits[t->limit], 1);
     histogram_observe(&c->duration, between(t->received_ns, now_ns));
     if (t->started_ns && t->ready_ns)
         histogram_observe(&m->wait, between(t->ready_ns, t->started_ns));
@@ -118,6 +121,7 @@ typedef struct duration {
 typedef struct reading {
     buf requests;  /* of sample */
     buf fields;    /* of sample */
+    buf limits;    /* of sample */
     buf durations; /* of duration */
     histogram_totals wait;
 } reading;
@@ -153,6 +157,8 @@ static int read_route(reading *r, const route *one, const route_counts *c)
     int err = read_pairs(&r->requests, label, c);
     if (err == 0)
         err = read_duration(&r->durations, label, one, c);
+    for (unsigned i = 0; err == 0 && i < RUN_LIMIT_COUNT; i++)
+        err = read_count(&r->limits, label, i, &c->limits[i]);
     for (unsigned i = 0; err == 0 && i < METRICS_FIELDS; i++)
         err = read_count(&r->fields, label, i, &c->fields[i]);
     return err;
@@ -292,6 +298,24 @@ static int render_fields(buf *out, buf *list, const char *const *field_names, si
     return err;
 }
 
+static int render_limits(buf *out, buf *list)
+{
+    static const char *const names[] = {"none",
+#define X(name, text) text,
+                                        RUN_LIMITS(X)
+#undef X
+    };
+    const char *name = "poolsrv_handler_limits_total";
+    int err = exposition_family(out, name, "counter", "Requests whose handler met a limit.");
+    size_t n = merge_samples(list);
+    const sample *all = (const sample *)(const void *)list->p;
+    for (size_t i = 0; err == 0 && i < n; i++) {
+        exposition_label labels[] = {{"route", all[i].route}, {"limit", str_from(names[all[i].key])}};
+        err = exposition_count(out, name, labels, 2, all[i].count);
+    }
+    return err;
+}
+
 static int render(buf *out, reading *r, const char *const *field_names, size_t nfields)
 {
     int err = render_requests(out, &r->requests);
@@ -299,6 +323,8 @@ static int render(buf *out, reading *r, const char *const *field_names, size_t n
         err = render_durations(out, &r->durations);
     if (err == 0)
         err = render_wait(out, &r->wait);
+    if (err == 0)
+        err = render_limits(out, &r->limits);
     return err ? err : render_fields(out, &r->fields, field_names, nfields);
 }
 
@@ -318,6 +344,7 @@ int metrics_render(buf *out, const metrics_group *groups, size_t n, const char *
         out->n = before;
     buf_fini(&r.requests);
     buf_fini(&r.fields);
+    buf_fini(&r.limits);
     buf_fini(&r.durations);
     return err;
 }

@@ -46,6 +46,7 @@ void metrics_count(metrics *m, const HttpTask *t, uint64_t now_ns);
  *     poolsrv_http_requests_total{route,method,status}
  *     poolsrv_http_request_duration_seconds{route,method}  from the request's head to its reply
  *     poolsrv_queue_wait_seconds                           from the whole request to its handler's start
+ *     poolsrv_handler_limits_total{route,limit}            handlers that met a limit: cpu, wall or memory
  *     poolsrv_context_field_reads_total{route,field}
  * `field_names[i]` names bit i of fields_read. A route that was not asked for has no samples. `route` is the
  * pattern, or "none". `method` is the request's, but of a duration it is the handler's, or "none": GET's

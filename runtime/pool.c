@@ -1,12 +1,14 @@
 #include "runtime/pool.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "runtime/heavy.h"
 #include "runtime/keeper.h"
 #include "runtime/lane.h"
+#include "runtime/watchdog.h"
 #include "runtime/worker.h"
 
 enum { RETRY_MAX_S = 60 };
@@ -30,6 +32,8 @@ static int make_threads(pool *p)
         err = make_heavy(p);
     if (err == 0 && p->config.max_heavies > p->config.heavies)
         err = keeper_new(p, &p->keeper);
+    if (err == 0 && p->config.least_limit_ns)
+        err = watchdog_new(p, &p->watchdog);
     return err;
 }
 
@@ -72,6 +76,7 @@ void pool_free(pool *p)
     for (unsigned i = 0; i < pool_heavies_made(p); i++)
         heavy_free(p->heavies[i]);
     keeper_free(p->keeper);
+    watchdog_free(p->watchdog);
     free(p->workers);
     free(p->heavies);
     free(p->heavy_up);
@@ -132,6 +137,8 @@ int pool_start(pool *p)
     /* Last, so that no heavy worker of the keeper's is taken for one of those above. */
     if (err == 0 && p->keeper)
         err = start_counted(&p->keepers_running, keeper_main, p->keeper);
+    if (err == 0 && p->watchdog)
+        err = start_counted(&p->keepers_running, watchdog_main, p->watchdog);
     if (err) {
         pool_set_stage(p, POOL_FORCED);
         pool_wait(p, UINT64_MAX);
@@ -241,11 +248,25 @@ bool pool_wait(pool *p, uint64_t timeout_ns)
         /* No worker is left: what the heavy ones hold now has no connection. */
         atomic_store_explicit(&p->quit_heavies, true, memory_order_release);
         pool_wake_all(p);
-        ended = wait_for_none(p, &p->heavies_running, limited ? &until : NULL) &&
-                wait_for_none(p, &p->keepers_running, limited ? &until : NULL);
+        ended = wait_for_none(p, &p->heavies_running, limited ? &until : NULL);
+    }
+    if (ended) {
+        if (p->watchdog)
+            watchdog_quit(p->watchdog);
+        ended = wait_for_none(p, &p->keepers_running, limited ? &until : NULL);
     }
     pthread_mutex_unlock(&p->lock);
     return ended;
+}
+
+void pool_relieve(pool *p, struct exec *x, uint64_t stamp, const run_limits *limits)
+{
+    char text[256];
+    (void)x;
+    (void)stamp;
+    snprintf(text, sizeof(text), "a handler%s%s goes on although it was told to end; it holds its thread",
+             limits->route ? " of " : "", limits->route ? limits->route : "");
+    p->runner->trouble(p->runner->user, text);
 }
 
 /* --- the way to a heavy worker --- */

@@ -28,6 +28,7 @@ typedef struct pool pool;
 typedef struct worker worker;
 typedef struct heavy heavy;
 typedef struct keeper keeper;
+typedef struct watchdog watchdog;
 
 typedef struct pool_config {
     unsigned workers, heavies;
@@ -38,6 +39,8 @@ typedef struct pool_config {
     unsigned max_queue;          /* tasks that may wait for a heavy worker */
     uint64_t max_wait_ns;        /* how long they may wait, as expected and in fact; 0: no limit */
     uint64_t handler_timeout_ns; /* 0: none */
+    uint64_t cpu_limit_ns;       /* of a request without limits of its own; 0: none */
+    uint64_t least_limit_ns;     /* the smallest that any request may have; 0: none has any, no watchdog */
     http_config http;            /* for each worker, but for listen_fd and max_connections */
     bool own_listeners;          /* no two workers share one: each stops its own when it drains */
     const int *listen_fds;       /* one a worker; the caller's, and listening */
@@ -53,9 +56,10 @@ struct pool {
     pool_config config;
     const runner *runner;
     worker **workers;
-    heavy **heavies; /* [lock to write] max_heavies places, of which the first heavies_made are filled */
-    bool *heavy_up;  /* [lock] whether its thread runs */
-    keeper *keeper;  /* NULL when there can be no more than there are */
+    heavy **heavies;    /* [lock to write] max_heavies places, of which the first heavies_made are filled */
+    bool *heavy_up;     /* [lock] whether its thread runs */
+    watchdog *watchdog; /* NULL when nothing is limited */
+    keeper *keeper;     /* NULL when there can be no more than there are */
     atomic_uint heavies_made;     /* [lock to write] release; pairs with pool_heavies_made */
     atomic_int stage;             /* [any] enum pool_stage; only grows */
     atomic_uint waiting;          /* [any] tasks on their way to a heavy worker */
@@ -63,7 +67,7 @@ struct pool {
                                      worker rests: the sum of HttpTask.cost_ns */
     atomic_uint_fast64_t mean_ns; /* [any] how long tasks of any route hold heavy workers, of late */
     atomic_uint_fast64_t grow_after_ns; /* [any] no more heavy workers before this */
-    atomic_uint workers_running, heavies_running, keepers_running; /* [any] */
+    atomic_uint workers_running, heavies_running, keepers_running; /* [any]; the watchdog is a keeper */
     atomic_uint ready;        /* [any] threads that have a VM and take tasks */
     pthread_mutex_t lock;     /* for `injected` and the condition */
     pthread_cond_t changed;   /* a thread has become ready, or ended */
@@ -129,11 +133,21 @@ static inline unsigned pool_heavies_made(const pool *p)
     return atomic_load_explicit(&p->heavies_made, memory_order_acquire);
 }
 
+/* The limits of a request without any of its own. */
+static inline run_limits pool_limits(const pool_config *c)
+{
+    return (run_limits){.cpu_ns = c->cpu_limit_ns, .wall_ns = c->handler_timeout_ns};
+}
+
 /* How many connections a worker may have: what its rings must hold. */
 static inline unsigned pool_worker_connections(const pool_config *c)
 {
     return (c->max_connections + c->workers - 1) / c->workers;
 }
+
+/* A run has gone on although it was told to end: said once a run. Thread: the watchdog. */
+struct exec;
+void pool_relieve(pool *p, struct exec *x, uint64_t stamp, const run_limits *limits);
 
 /* For the threads: say that this one is ready, or has ended. */
 void pool_thread_ready(pool *p, bool ok);

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "runtime/limits.h"
 #include "runtime/task.h"
 
 typedef enum runner_result {
@@ -36,6 +37,10 @@ typedef struct runner {
     runner_result (*resume)(HttpTask *t);
     /* Give up a parked one; makes no reply. */
     void (*cancel)(HttpTask *t);
+
+    /* End what runs in this VM now; said again until it has ended. In a signal handler, on the thread that
+     * runs it. NULL if there are no limits. */
+    void (*interrupt)(void *vm, run_limit limit, uint64_t used_ns, uint64_t most_ns);
 
     /* The thread has nothing to do for now: a chance to collect garbage. */
     void (*idle)(void *vm);

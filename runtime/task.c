@@ -61,6 +61,8 @@ void task_begin(HttpTask *t, void *owner)
     t->route = NULL;
     t->app = NULL;
     t->lane = NULL;
+    t->limits = NULL;
+    t->limit = RUN_LIMIT_NONE;
     t->status = 0;
     t->content_type = NULL;
     t->body.n = t->head.n = t->body_from = 0;

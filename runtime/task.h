@@ -12,6 +12,7 @@
 
 #include "queue/buf.h"
 #include "queue/str.h"
+#include "runtime/limits.h"
 #include "runtime/route.h"
 #include "runtime/timers.h"
 
@@ -80,6 +81,7 @@ typedef struct HttpTask {
     uint64_t body_declared;       /* Content-Length, or 0 */
     const route *route;           /* NULL when none fits */
     struct lane *lane;            /* the route's */
+    const run_limits *limits;     /* the route's; NULL: those of the thread */
     void *app;                    /* what the route belongs to: a generation of the app */
     str params[ROUTE_MAX_PARAMS]; /* raw values, in the order of route->params */
 
@@ -88,7 +90,8 @@ typedef struct HttpTask {
     const char *content_type; /* a constant, or NULL for none */
     size_t body_from;         /* where in `body` the reply's bytes begin */
     task_outcome outcome;
-    str id; /* the request id, or empty while nobody asked for it; see task_id */
+    run_limit limit; /* that the handler met */
+    str id;          /* the request id, or empty while nobody asked for it; see task_id */
 
     /* The run. */
     void *vm;             /* the VM it waits in, while parked */

@@ -10,6 +10,7 @@
 #include "runtime/heavy.h"
 #include "runtime/lane.h"
 #include "runtime/linger.h"
+#include "runtime/watchdog.h"
 
 enum {
     TURNS_WITHOUT_LOOP = 32, /* a busy worker looks at its loop, for timers and lingering closes, as often */
@@ -408,6 +409,8 @@ void *worker_main(void *arg)
 {
     worker *w = arg;
     pool *p = w->pool;
+    if (p->watchdog)
+        watchdog_adopt(&w->exec);
     int err = exec_enter(&w->exec);
     pool_thread_ready(p, err == 0);
     if (err == 0) {
@@ -450,7 +453,8 @@ int worker_new(pool *p, unsigned index, worker **ret_worker)
     worker *w = calloc(1, sizeof(*w));
     if (!w)
         return -ENOMEM;
-    int err = exec_init(&w->exec, p->runner, p->config.handler_timeout_ns);
+    run_limits limits = pool_limits(&p->config);
+    int err = exec_init(&w->exec, p->runner, &limits);
     if (err) {
         free(w);
         return err;
@@ -499,6 +503,11 @@ void worker_free(worker *w)
     free(w->outbox);
     free(w->dropped);
     free(w);
+}
+
+exec *worker_exec(worker *w)
+{
+    return &w->exec;
 }
 
 ring *worker_shared_ring(worker *w)

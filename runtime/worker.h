@@ -25,6 +25,9 @@ ring *worker_shared_ring(worker *w);
 void worker_tell_done(worker *w, unsigned heavy_index);
 void worker_signal(worker *w);
 
+/* Its runs. Thread: any, for the watchdog. */
+struct exec *worker_exec(worker *w);
+
 unsigned worker_index(const worker *w);
 
 /* Does it sleep? Thread: any. */

@@ -343,6 +343,8 @@ static int on_ended(lua_State *co, int status, lua_KContext context)
         reply_from_values(co, 3, lua_gettop(co) - 2, &run->request);
         return 0;
     }
+    if (v->limit_raised)
+        return 0; /* whatever the error is: end_late answers */
     if (status == LUA_ERRMEM || status == LUA_ERRERR)
         v->soiled = true;
     if (limit_is_out_of_memory(v, status))
@@ -438,7 +440,5 @@ void vm_cancel(vm *v, vm_run *run)
     limit_begin(v, run->co, run->request.memory_bytes);
     drop_coroutine(v, run, false);
     limit_end(v);
-    if (limit_was_felt(v))
-        limit_clear(v);
     v->running = NULL;
 }

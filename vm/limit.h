@@ -31,6 +31,8 @@ static inline void limit_begin(vm *v, lua_State *co, size_t memory_bytes)
     v->memory_most = memory_bytes             ? memory_bytes
                      : v->config.memory_bytes ? v->config.memory_bytes
                                               : VM_BYTES_MAX;
+    v->limit_raised = false;
+    v->memory_refusals = 0;
     atomic_store_explicit(&v->limit_met, VM_LIMIT_NONE, memory_order_relaxed);
     atomic_store_explicit(&v->current, co, memory_order_relaxed);
 }
@@ -39,12 +41,6 @@ static inline void limit_end(vm *v)
 {
     atomic_store_explicit(&v->current, v->L, memory_order_relaxed);
     v->bytes_most = VM_BYTES_MAX;
-}
-
-/* Did the run meet a limit, in a way that it felt? */
-static inline bool limit_was_felt(const vm *v)
-{
-    return v->limit_raised || v->memory_refusals;
 }
 
 /* Did the allocator refuse what Lua did not even collect for? `status`: of the call that failed. */

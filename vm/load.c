@@ -285,6 +285,16 @@ static const char *text_of(lua_State *L, int index, const char *name, size_t *re
     return text;
 }
 
+/* A limit of the table at the top, which may be nil. */
+static double limit_of(lua_State *L, const char *name)
+{
+    if (!lua_istable(L, -1))
+        return -1;
+    double limit = lua_getfield(L, -1, name) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    lua_pop(L, 1);
+    return limit;
+}
+
 /* Arguments: the place for the answer, the route's number from 1. */
 static int read_route(lua_State *L)
 {
@@ -297,6 +307,10 @@ static int read_route(lua_State *L)
     def->where = text_of(L, route, "where", NULL);
     lua_getfield(L, route, "heavy");
     def->heavy = lua_toboolean(L, -1);
+    lua_getfield(L, route, "limits");
+    def->cpu_s = limit_of(L, "cpu");
+    def->wall_s = limit_of(L, "wall");
+    def->memory_bytes = limit_of(L, "memory");
     lua_getfield(L, route, "segments");
     int segments = lua_gettop(L);
     def->segment_count = lua_rawlen(L, segments);

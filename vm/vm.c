@@ -225,6 +225,11 @@ int vm_call(vm *v, int nargs, int nresults, char *error, size_t size)
     return status == LUA_ERRMEM ? -ENOMEM : -EINVAL;
 }
 
+void vm_limit_memory(vm *v, size_t bytes)
+{
+    v->config.memory_bytes = bytes;
+}
+
 void vm_log(vm *v, int level, const char *text, size_t n)
 {
     vm_run *run = v->running;

@@ -51,6 +51,9 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size);
 /* Close it. What waits in it is given up as by vm_cancel: the requests must be there still. NULL is fine. */
 void vm_close(vm *v);
 
+/* From now on it holds no more than so many bytes while it serves; 0: no limit. */
+void vm_limit_memory(vm *v, size_t bytes);
+
 /* Run the app's file, once. Returns: 0, or -EINVAL with `error` naming file and line. */
 int vm_load(vm *v, const char *path, char *error, size_t size);
 
@@ -77,7 +80,8 @@ typedef struct vm_route_def {
     str method;
     const char *where;
     bool heavy;
-    size_t segment_count; /* may be more than the array holds */
+    double cpu_s, wall_s, memory_bytes; /* limits of its own, 0: none; negative: the server's */
+    size_t segment_count;               /* may be more than the array holds */
     vm_segment segments[VM_SEGMENTS_MAX];
 } vm_route_def;
 

@@ -1,13 +1,14 @@
 -- What the app defines while it loads: routes, hooks, options, and functions for the start and the stop.
 --
 -- new(native) -> a table of functions: heavy, route, config, on_start and on_stop are what the app calls
--- under these names; handler_of, add_route and add_hook serve assignments to the tree, which begins at
--- `root`; finish() returns the definition but for its field `frozen`. tree.lua says what native and a
+-- under these names; handler_of, add_route, add_hook and add_limits serve assignments to the tree, which begins
+-- at `root`; finish() returns the definition but for its field `frozen`. tree.lua says what native and a
 -- definition are.
 --
 -- Mistakes are raised with the place of the definition, and of the other one where two disagree.
 
 local concat, format, lower, upper = table.concat, string.format, string.lower, string.upper
+local match, math_type, tonumber = string.match, math.type, tonumber
 local getmetatable, ipairs, next, setmetatable, tostring, type =
     getmetatable, ipairs, next, setmetatable, tostring, type
 local source = debug.getinfo(1, "S").source
@@ -17,6 +18,34 @@ local IS_METHOD = {}
 for _, name in ipairs(METHODS) do
     IS_METHOD[name] = true
 end
+
+local LIMITS = { "cpu", "wall", "memory" }
+local LONGEST_S, MOST_BYTES = 1e9, 2 ^ 53
+
+local function read_seconds(value)
+    if type(value) == "number" and value >= 0 and value <= LONGEST_S then
+        return value
+    end
+    return nil, "a number of seconds, 0 for no limit"
+end
+
+local UNITS = { [""] = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
+
+local function read_bytes(value)
+    local bytes
+    if type(value) == "string" then
+        local digits, unit = match(value, "^(%d+)([kmg]?)$")
+        bytes = digits and tonumber(digits) * UNITS[unit]
+    else
+        bytes = math_type(value) == "integer" and value
+    end
+    if bytes and bytes >= 0 and bytes <= MOST_BYTES then
+        return bytes
+    end
+    return nil, 'a number of bytes or a text like "64m", 0 for no limit'
+end
+
+local READ_LIMIT = { cpu = read_seconds, wall = read_seconds, memory = read_bytes }
 
 local function a(value)
     return value == nil and "nil" or "a " .. type(value)
@@ -67,6 +96,31 @@ return function(native)
         local ok, why = places.add_hook(place, name, { fn = fn, where = at })
         if not ok then
             raise(title .. ": " .. why, at)
+        end
+    end
+
+    -- { cpu = seconds, wall = seconds, memory = bytes or "64m" } for a place and all below it.
+    local function add_limits(title, place, given)
+        if type(given) ~= "table" then
+            raise(format("%s: limits are a table, as in { cpu = 1, memory = \"64m\" }, not %s", title, a(given)))
+        end
+        local limits = {}
+        for kind, value in next, given do
+            local read = READ_LIMIT[kind]
+            if not read then
+                local near = type(kind) == "string" and suggest(kind, LIMITS)
+                local hint = near and format('; did you mean "%s"?', near) or ""
+                raise(format("%s: a limit is one of %s, not %s%s", title, concat(LIMITS, ", "), tostring(kind), hint))
+            end
+            local limit, wanted = read(value)
+            if not limit then
+                raise(format("%s: %s is %s, not %s", title, kind, wanted, tostring(value)))
+            end
+            limits[kind] = limit
+        end
+        local ok, why = places.add_hook(place, "limits", { fn = limits, where = where.here() })
+        if not ok then
+            raise(title .. ": " .. why)
         end
     end
 
@@ -165,6 +219,7 @@ return function(native)
             segments = places.segments(defined.place),
             fn = defined.fn,
             heavy = defined.heavy,
+            limits = places.limits_of(defined.place),
             where = defined.where,
             before = before,
             after = after,
@@ -190,6 +245,7 @@ return function(native)
         root = root,
         add_route = add_route,
         add_hook = add_hook,
+        add_limits = add_limits,
         handler_of = handler_of,
         heavy = heavy,
         route = route,

@@ -4,7 +4,7 @@
 -- "/users/:id": the same segments are the same place, so hooks hold for both and a route given twice is seen.
 -- Faults are returned (nil, why), not raised; `why` names the line of the other definition.
 
-local ipairs = ipairs
+local ipairs, next = ipairs, next
 local format = string.format
 
 local function root()
@@ -107,6 +107,21 @@ local function hooks_of(place, name)
     return list
 end
 
+-- The limits that hold at a place: of each kind the nearest.
+local function limits_of(place)
+    local limits = {}
+    while place do
+        local entry = place.hooks.limits
+        for kind, value in next, entry and entry.fn or limits do
+            if limits[kind] == nil then
+                limits[kind] = value
+            end
+        end
+        place = place.parent
+    end
+    return limits
+end
+
 local function reversed(list)
     local turned = {}
     for i, one in ipairs(list) do
@@ -127,4 +142,5 @@ return {
     add_handler = add_handler,
     add_hook = add_hook,
     chains = chains,
+    limits_of = limits_of,
 }

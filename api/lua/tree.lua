@@ -9,7 +9,8 @@
 --   finish() ends the loading and returns the definition:
 --     routes       { method = "GET", segments = { { kind = "literal"|"param"|"rest", name = }... },
 --                  fn =, heavy = bool, where = "app.lua:12", before = { outermost... },
---                  after = { innermost... }, on_error = { innermost... } }..., in the order of definition
+--                  after = { innermost... }, on_error = { innermost... },
+--                  limits = { cpu = s, wall = s, memory = bytes } }..., in the order of definition
 --     config       option -> value, all calls of api.config merged (the later wins), or nil without a call
 --     config_where option -> "file:line" of the call that set it
 --     on_start, on_stop   { fn =, each = "process"|"vm", where = }..., in the order of the calls
@@ -47,7 +48,7 @@ local function set_of(names)
     return set
 end
 
-local ROLES, HELPERS = joined(METHODS, HOOKS), joined(REPLIES, LOADERS)
+local ROLES, HELPERS = joined(joined(METHODS, HOOKS), { "limits" }), joined(REPLIES, LOADERS)
 local IS_METHOD, IS_HOOK, IS_HELPER = set_of(METHODS), set_of(HOOKS), set_of(HELPERS)
 local ROLES_TEXT = format("a method (%s) or a hook (%s)", concat(METHODS, ", "), concat(HOOKS, ", "))
 local KEYWORD = set_of({
@@ -150,6 +151,8 @@ return function(helpers, native)
         elseif depth == 1 and IS_METHOD[name] then
             local call = format('api.route("%s", path, fn)', upper(name))
             raise(format("%s is not called: write function %s(ctx), or %s", title, title, call))
+        elseif name == "limits" then
+            raise(format("%s is not called: write %s = { cpu = 1 }", title, title))
         elseif depth == 1 then
             raise(format("%s: no such helper%s", title, meant(suggest(name, HELPERS))))
         end
@@ -173,6 +176,8 @@ return function(helpers, native)
             definition.add_route(title_of(self.title, key), self.place, upper(key), value)
         elseif IS_HOOK[key] then
             definition.add_hook(title_of(self.title, key), self.place, key, value)
+        elseif key == "limits" then
+            definition.add_limits(title_of(self.title, key), self.place, value)
         else
             refuse_role(self, key, value)
         end

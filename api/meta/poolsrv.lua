@@ -82,6 +82,12 @@ function reply:cookie(name, value, options) end
 
 ---@alias poolsrv.handler fun(ctx: poolsrv.context): any, integer?
 
+---What a request may take; 0 is no limit.
+---@class poolsrv.limits
+---@field cpu? number seconds of processor time
+---@field wall? number seconds from the whole request to the handler's end
+---@field memory? integer|string bytes that a run may add to its VM, or "64m"
+
 ---A segment of a path. Assigning a function to a method or a hook defines it.
 ---@class poolsrv.node
 ---@field get poolsrv.handler
@@ -94,6 +100,7 @@ function reply:cookie(name, value, options) end
 ---@field before poolsrv.handler
 ---@field after fun(ctx: poolsrv.context, reply: poolsrv.reply): any, integer?
 ---@field on_error fun(ctx: poolsrv.context, err: any, traceback: string): any, integer?
+---@field limits poolsrv.limits for this path and those below it
 ---@field [string] poolsrv.node
 
 ---@class poolsrv.api.json: poolsrv.node
