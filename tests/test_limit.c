@@ -142,11 +142,11 @@ static const char *const runaways[] = {
     "while true do coroutine.resume(coroutine.create(spin)) end",
     "while true do pcall(coroutine.wrap(spin)) end",
     "while true do coroutine.wrap(function() coroutine.wrap(function() pcall(spin) end)() end)() end",
-    "local co = coroutine.wrap(function() while true do begin() coroutine.yield() end end) while true do "
-    "co() end",
+    ("local co = coroutine.wrap(function() while true do begin() coroutine.yield() end end) while true do "
+     "co() end"),
     "return coroutine.resume(coroutine.create(spin))",
-    "local co = coroutine.create(function() local x <close> = with('__close') coroutine.yield() end)\n"
-    "coroutine.resume(co) coroutine.close(co)",
+    ("local co = coroutine.create(function() local x <close> = with('__close') coroutine.yield() end)\n"
+     "coroutine.resume(co) coroutine.close(co)"),
     "coroutine.wrap(function() local x <close> = with('__close') error('x') end)()",
     "coroutine.wrap(function() sleep(1) spin() end)()",
     /* to-be-closed variables */
@@ -373,8 +373,8 @@ START_TEST(deep_recursion_is_an_error_that_soils_nothing)
     static const char *const recursions[] = {
         "local function f() return 1 + f() end f()",
         "local function f() string.gsub('a', 'a', f) end f()",
-        "local t = setmetatable({}, {}) getmetatable(t).__tostring = function() return tostring(t) end "
-        "tostring(t)",
+        ("local t = setmetatable({}, {}) getmetatable(t).__tostring = function() return tostring(t) end "
+         "tostring(t)"),
         "local t = setmetatable({}, {}) getmetatable(t).__index = function() return t.x end return t.x",
         "local function f() return coroutine.wrap(f)() end f()",
         "local function f() return pcall(f) end f() error('stack overflow')",
