@@ -366,6 +366,20 @@ START_TEST(finalizers_are_as_in_the_manual)
 }
 END_TEST
 
+START_TEST(finalizer_is_ended_while_no_handler_runs)
+{
+    open_app("function api.get() with('__gc') end");
+    start_watchdog();
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "204 |");
+    lua_gc(fx.vm->L, LUA_GCCOLLECT);
+    stop_watchdog();
+    ck_assert_contains(fixture_logged(&fx), "error in __gc");
+    ck_assert_str_eq(fixture_get(&fx, "GET /ok"), "200 application/json|1");
+    ck_assert(!vm_soiled(fx.vm));
+    close_app();
+}
+END_TEST
+
 /* --- recursion --- */
 
 START_TEST(deep_recursion_is_an_error_that_soils_nothing)
@@ -499,6 +513,7 @@ static Suite *suite(void)
     tcase_add_loop_test(time, runaway_hook_is_ended, 0, 6);
     tcase_add_test(time, handler_that_waits_is_ended_while_its_variables_are_closed);
     tcase_add_test(time, handler_that_went_on_after_its_wait_is_ended);
+    tcase_add_test(time, finalizer_is_ended_while_no_handler_runs);
     tcase_add_test(time, variables_of_c_are_closed_when_a_limit_ends_the_handler);
     tcase_add_test(time, interruption_that_comes_late_ends_nothing);
     suite_add_tcase(s, time);

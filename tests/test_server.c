@@ -7,6 +7,7 @@
 #include <lua.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,12 @@
 #include <unistd.h>
 
 enum { PATIENCE_S = 20, REPLY_BYTES = 4096, SERVERS = 2 };
+
+#ifdef POOLSRV_TSAN
+enum { UNDER_TSAN = 1 };
+#else
+enum { UNDER_TSAN = 0 };
+#endif
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -526,6 +533,58 @@ START_TEST(stop_from_a_thread_of_the_pool_ends_run)
 }
 END_TEST
 
+/* --- the signal of the limits --- */
+
+static void on_foreign_signal(int number)
+{
+    (void)number;
+}
+
+START_TEST(signal_that_has_another_handler_is_left_to_it)
+{
+    struct sigaction now;
+    ps_server *srv = bound(app);
+    ck_assert_int_eq(sigaction(SIGRTMIN + 5, &(struct sigaction){.sa_handler = on_foreign_signal}, NULL), 0);
+    ck_assert_int_eq(ps_server_run(srv, &err), PS_ESYSTEM);
+    ck_assert_ptr_nonnull(strstr(err.message, "SIGRTMIN+5"));
+    ck_assert_int_eq(sigaction(SIGRTMIN + 5, NULL, &now), 0);
+    ck_assert(now.sa_handler == on_foreign_signal);
+    ps_server_free(srv);
+}
+END_TEST
+
+START_TEST(without_limits_of_time_no_signal_handler_is_installed)
+{
+    struct sigaction now;
+    ps_options opt = small();
+    ps_server *srv = NULL;
+    opt.cpu_limit = opt.handler_timeout = 0;
+    ck_assert_int_eq(ps_server_new(&opt, &srv, &err), 0);
+    write_app(app);
+    ck_assert_int_eq(ps_server_load_file(srv, app_path, &err), 0);
+    ck_assert_int_eq(ps_server_listen(srv, "127.0.0.1", 0, &err), 0);
+    running *r = run(&servers[0], srv);
+    ck_assert_int_eq(sigaction(SIGRTMIN + 5, NULL, &now), 0);
+    ck_assert(now.sa_handler == SIG_DFL);
+    ck_assert_int_eq(end(r, -1), 0);
+}
+END_TEST
+
+START_TEST(request_without_a_socket_has_limits_too)
+{
+    running *r = run(&servers[0], bound("api.limits = { cpu = 0.05 }\n"
+                                        "function api.get() while true do end end"));
+    answer a = {0};
+    ps_req req = request("GET", "/", "");
+    ck_assert_int_eq(ps_request(r->srv, &req, on_reply, &a, &err), 0);
+    pthread_mutex_lock(&lock);
+    wait_until(&a.came);
+    pthread_mutex_unlock(&lock);
+    ck_assert_int_eq(a.status, 504);
+    ck_assert_int_eq(end(r, -1), 0);
+}
+END_TEST
+
 START_TEST(stop_before_run_ends_it_at_once)
 {
     ps_server *srv = bound(app);
@@ -768,6 +827,10 @@ static Suite *suite(void)
     tcase_add_test(t, two_servers_in_one_process_serve_their_own_apps);
     tcase_add_test(t, port_of_another_server_is_refused);
     tcase_add_test(t, stop_from_a_thread_of_the_pool_ends_run);
+    tcase_add_test(t, signal_that_has_another_handler_is_left_to_it);
+    tcase_add_test(t, without_limits_of_time_no_signal_handler_is_installed);
+    if (!UNDER_TSAN) /* it keeps a signal back until the thread makes a call that it knows */
+        tcase_add_test(t, request_without_a_socket_has_limits_too);
     tcase_add_test(t, stop_before_run_ends_it_at_once);
     tcase_add_test(t, calls_in_the_wrong_order_return_estate);
     tcase_add_test(t, null_and_values_out_of_range_return_einval);

@@ -448,6 +448,39 @@ describe("hooks", function()
     end)
 end)
 
+describe("limits", function()
+    local function limits_of(text)
+        local found = {}
+        for i, route in ipairs(define(text).routes) do
+            found[i] = route.limits
+        end
+        return found
+    end
+
+    it("hold below their place, and of each kind the nearest counts", function()
+        assert.same({ { cpu = 1, wall = 0 }, { cpu = 2, wall = 0, memory = 65536 }, { cpu = 1, wall = 0, memory = 9 } }, limits_of([[
+            api.get = print
+            api.a.b.get = print
+            api.route("GET", "/c/:id", print)
+            api.limits = { cpu = 1, wall = 0 }
+            api.a.limits = { cpu = 2, memory = "64k" }
+            api.c.p_id.limits = { memory = 9 }
+        ]]))
+    end)
+
+    it("are none where none are given", function()
+        assert.same({ {} }, limits_of("api.get = print"))
+    end)
+
+    it("are copied, so that a later change counts for nothing", function()
+        assert.same({ { cpu = 1 } }, limits_of("local t = { cpu = 1 } api.limits = t t.cpu = 2 api.get = print"))
+    end)
+
+    it("leave a path segment of their name alone", function()
+        assert.equal("limits", define("api.limits.get = print").routes[1].segments[1].name)
+    end)
+end)
+
 describe("reply helpers while loading", function()
     it("are called through their nodes with all values", function()
         local app = new_app()
