@@ -9,7 +9,7 @@
 
 #include "tests/vm_fixture.h"
 
-enum { AGAIN_NS = 1000000, MIB = 1 << 20 };
+enum { MIB = 1 << 20 };
 
 static vm_fixture fx;
 
@@ -19,6 +19,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool begun, ended; /* [lock] */
 static pthread_t guilty, watchdog;
+static long again_ns = 1000000; /* how soon the signal is sent again */
 
 static void on_signal(int signal)
 {
@@ -36,7 +37,7 @@ static void *watch(void *arg)
         struct timespec until;
         pthread_kill(guilty, SIGUSR1);
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += AGAIN_NS;
+        until.tv_nsec += again_ns;
         if (until.tv_nsec >= 1000000000) {
             until.tv_nsec -= 1000000000;
             until.tv_sec++;
@@ -294,6 +295,53 @@ START_TEST(interruption_that_comes_late_ends_nothing)
 }
 END_TEST
 
+/* What a handler is in the middle of when the signal comes, is for chance: all that a VM does is in here. */
+START_TEST(interruption_is_safe_at_any_moment)
+{
+    unsigned cut = 0, answered = 0;
+    open_app("local mt = { __gc = function() local t = {} end, __close = function() end,\n"
+             "  __index = function(t, k) return k end, __lt = function() return true end }\n"
+             "local function work(depth)\n"
+             "  local x <close> = setmetatable({}, mt)\n"
+             "  local co = coroutine.wrap(function(...)\n"
+             "    local n = select('#', ...)\n"
+             "    for i = 1, 5 do n = n + coroutine.yield(n) end\n"
+             "    if depth > 0 then work(depth - 1) end\n"
+             "    error('inner')\n"
+             "  end)\n"
+             "  for i = 1, 5 do co(i) end\n"
+             "  pcall(co, 1)\n"
+             "  xpcall(error, function(e) return debug.traceback(e) end, 'x')\n"
+             "  table.sort({ x, x, x }, function(a, b) return a.k < b.k end)\n"
+             "  local s = ('abc'):gsub('.', function(c) return c .. depth end)\n"
+             "  json.decode(json.encode({ s, { depth } }))\n"
+             "  debug.sethook(function() end, '', 100) debug.sethook()\n"
+             "  coroutine.close(coroutine.create(print))\n"
+             "end\n"
+             "function api.get(ctx)\n"
+             "  for i = 1, 3 do work(5) pcall(work, 2) end\n"
+             "  sleep(0) work(1) collectgarbage('step') return { ctx.id }\n"
+             "end");
+    again_ns = 20000;
+    start_watchdog();
+    set(&begun);
+    for (int i = 0; i < 2000; i++) {
+        const char *answer = fixture_get(&fx, "GET /");
+        bool is_ended = strncmp(answer, "504 ", 4) == 0;
+        ck_assert_msg(is_ended || strcmp(answer, "200 application/json|[\"req-1\"]") == 0, "%s", answer);
+        cut += is_ended;
+        answered += !is_ended;
+        fixture_forget_log(&fx);
+    }
+    stop_watchdog();
+    ck_assert_uint_gt(cut, 0);
+    ck_assert_uint_eq(cut + answered, 2000);
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|[\"req-1\"]");
+    ck_assert_uint_eq(vm_running(fx.vm), 0);
+    close_app();
+}
+END_TEST
+
 /* --- what must be as in the manual --- */
 
 START_TEST(coroutines_are_as_in_the_manual)
@@ -515,6 +563,7 @@ static Suite *suite(void)
     tcase_add_test(time, handler_that_went_on_after_its_wait_is_ended);
     tcase_add_test(time, finalizer_is_ended_while_no_handler_runs);
     tcase_add_test(time, variables_of_c_are_closed_when_a_limit_ends_the_handler);
+    tcase_add_test(time, interruption_is_safe_at_any_moment);
     tcase_add_test(time, interruption_that_comes_late_ends_nothing);
     suite_add_tcase(s, time);
     TCase *manual = tcase_create("manual");
