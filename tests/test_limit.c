@@ -19,7 +19,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool begun, ended; /* [lock] */
 static pthread_t guilty, watchdog;
-static long again_ns = 1000000; /* how soon the signal is sent again */
+static long again_ns = 1000000; /* how soon, at least, the signal is sent again */
 
 static void on_signal(int signal)
 {
@@ -30,6 +30,7 @@ static void on_signal(int signal)
 static void *watch(void *arg)
 {
     (void)arg;
+    long n = 0;
     pthread_mutex_lock(&lock);
     while (!begun)
         pthread_cond_wait(&changed, &lock);
@@ -37,7 +38,7 @@ static void *watch(void *arg)
         struct timespec until;
         pthread_kill(guilty, SIGUSR1);
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += again_ns;
+        until.tv_nsec += again_ns * (1 + n++ % 16);
         if (until.tv_nsec >= 1000000000) {
             until.tv_nsec -= 1000000000;
             until.tv_sec++;
