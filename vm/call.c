@@ -318,7 +318,6 @@ static void end_late(vm *v, vm_run *run)
     run->request.limit = (vm_limit)atomic_load_explicit(&v->limit_met, memory_order_relaxed);
     drop_coroutine(v, run, false);
     answer_limit(v, run);
-    limit_clear(v);
 }
 
 /* One that has met its memory limit may have caught the error and gone on. */
@@ -328,7 +327,6 @@ static void end_large(vm *v, vm_run *run)
     if (run->request.failed)
         v->soiled = true;
     answer_limit(v, run);
-    limit_clear(v);
 }
 
 /* --- the way in --- */
@@ -403,6 +401,7 @@ static vm_result go(vm *v, vm_run *run, int nargs)
         if (v->memory_refusals)
             end_large(v, run);
     }
+    limit_clear(v); /* or it would end a finalizer of the next collection */
     v->running = NULL;
     return result;
 }
@@ -440,5 +439,6 @@ void vm_cancel(vm *v, vm_run *run)
     limit_begin(v, run->co, run->request.memory_bytes);
     drop_coroutine(v, run, false);
     limit_end(v);
+    limit_clear(v);
     v->running = NULL;
 }

@@ -98,14 +98,6 @@ void vm_interrupt(vm *v, vm_limit limit, uint64_t used_ns, uint64_t limit_ns)
     arm(v, atomic_load_explicit(&v->current, memory_order_relaxed));
 }
 
-void limit_clear(vm *v)
-{
-    atomic_store_explicit(&v->limit_met, VM_LIMIT_NONE, memory_order_relaxed);
-    v->limit_raised = false;
-    v->memory_refusals = 0;
-    v->refused = false;
-}
-
 /* For json_guard: what is encoded is not in the VM's memory. A few tables that hold each other can make a
  * text without end, in C. Argument: how many bytes it is. */
 static int on_long_text(lua_State *L)

@@ -21,6 +21,14 @@
 /* Replace coroutine.resume, coroutine.close and debug.sethook. Stack: [-0, +0, m] */
 void limit_install(lua_State *L);
 
+/* Forget which limit the run before has met. */
+static inline void limit_clear(vm *v)
+{
+    v->limit_raised = v->refused = false;
+    v->memory_refusals = 0;
+    atomic_store_explicit(&v->limit_met, VM_LIMIT_NONE, memory_order_relaxed);
+}
+
 /* The app's code is about to run in `co` for a request, or is not any more. */
 static inline void limit_begin(vm *v, lua_State *co, size_t memory_bytes)
 {
@@ -31,9 +39,7 @@ static inline void limit_begin(vm *v, lua_State *co, size_t memory_bytes)
     v->memory_most = memory_bytes             ? memory_bytes
                      : v->config.memory_bytes ? v->config.memory_bytes
                                               : VM_BYTES_MAX;
-    v->limit_raised = false;
-    v->memory_refusals = 0;
-    atomic_store_explicit(&v->limit_met, VM_LIMIT_NONE, memory_order_relaxed);
+    limit_clear(v);
     atomic_store_explicit(&v->current, co, memory_order_relaxed);
 }
 
@@ -48,9 +54,6 @@ static inline bool limit_is_out_of_memory(const vm *v, int status)
 {
     return status == LUA_ERRMEM && v->refused && !v->memory_refusals;
 }
-
-/* Forget that it did. */
-void limit_clear(vm *v);
 
 /* What follows is the server's own, and must not fail for want of memory. */
 void limit_lift_memory(vm *v);
