@@ -396,6 +396,17 @@ START_TEST(hooks_of_the_app_are_as_in_the_manual)
 }
 END_TEST
 
+START_TEST(hook_of_the_app_ends_with_its_request)
+{
+    open_app("local n = 0\n"
+             "function api.get() debug.sethook(function() n = n + 1 end, '', 1) end\n"
+             "function api.count.get() n = 0 for i = 1, 10 do end return n end");
+    fixture_get(&fx, "GET /");
+    ck_assert_str_eq(fixture_get(&fx, "GET /count"), "200 application/json|0");
+    close_app();
+}
+END_TEST
+
 START_TEST(finalizers_are_as_in_the_manual)
 {
     open_app("local seen = {}\n"
@@ -570,6 +581,7 @@ static Suite *suite(void)
     TCase *manual = tcase_create("manual");
     tcase_add_test(manual, coroutines_are_as_in_the_manual);
     tcase_add_test(manual, hooks_of_the_app_are_as_in_the_manual);
+    tcase_add_test(manual, hook_of_the_app_ends_with_its_request);
     tcase_add_test(manual, finalizers_are_as_in_the_manual);
     suite_add_tcase(s, manual);
     TCase *memory = tcase_create("memory");

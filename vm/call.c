@@ -371,6 +371,8 @@ static vm_result settle(vm *v, vm_run *run, int status, int n)
 {
     if (status == LUA_OK) {
         lua_settop(run->co, 0);
+        if (lua_gethook(run->co)) /* the app's, or ours that came late: not for the next request */
+            lua_sethook(run->co, NULL, 0, 0);
         return VM_DONE;
     }
     if (status == LUA_YIELD && n == 1 && lua_touserdata(run->co, -1) == &vm_park_mark) {
