@@ -10,7 +10,7 @@ import pytest
 
 import poolsrv
 
-UNDER_SANITIZER = b"__asan_init" in Path(poolsrv.PROGRAM).read_bytes()
+UNDER_SANITIZER = poolsrv.UNDER_SANITIZER
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 Server   one running poolsrv: its address, what it prints, how it ends
 Client   one connection: sends bytes, reads replies as strictly as RFC 9112 allows
+Probe    one honest client beside whatever a test does to a server
 run()    poolsrv as a command that ends by itself
 
 Every wait has a deadline, which is generous: it is there to catch what hangs, not what is slow.
@@ -23,6 +24,7 @@ DEADLINE_S = 20
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("POOLSRV_SHARED") or ROOT.parent / "shared")
 PROGRAM = os.environ.get("POOLSRV_BIN") or str(ROOT / "build/release/poolsrv")
+UNDER_SANITIZER = b"__asan_init" in Path(PROGRAM).read_bytes()
 SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
 
 
@@ -316,6 +318,51 @@ class Server:
         code = self.stop()
         assert not SANITIZER.search(self.log.text), self.log.text
         assert code == self.expected_code, f"exit code {code}, not {self.expected_code}:\n{self.log.text}"
+
+
+class Probe:
+    """tests/probe beside an attack, which is the block's body:
+
+        with Probe(server, "--own", "header", path="/alive"):
+            attack(server)
+
+    The block begins when the probe has measured what was before; at its end the probe is told to stop, and every
+    promise has to have held. Afterwards `report` is what it printed, as tests/probe --json does. `options` are
+    tests/probe's. A server under a sanitizer is slow and keeps what it frees: it has more time, and its memory is
+    not compared."""
+
+    def __init__(self, server, *options, path="/", pid=None):
+        address = server.address
+        if not isinstance(address, str):
+            address = ("[%s]:%d" if ":" in address[0] else "%s:%d") % address
+        else:
+            address = "unix:" + address
+        sanitised = ["--no-rss", "--p99", "5000", "--timeout", "20"] if UNDER_SANITIZER else []
+        self._command = [str(ROOT / "tests/probe"), "--json", "--path", path, "--pid", str(pid or server.process.pid),
+                         *sanitised, *map(str, options), address]
+        self.report = None
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE, env=environment())
+        self._out, self._log = Output(self._process.stdout), Output(self._process.stderr)
+        try:
+            self._log.wait(r"^probing$")
+        except AssertionError:
+            self._process.kill()
+            self._process.wait()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self._process.send_signal(signal.SIGINT if kind is None else signal.SIGKILL)
+        self._process.wait(DEADLINE_S * 3)
+        if kind is None:
+            self._out.wait_end()
+            self._log.wait_end()
+            assert self._process.returncode in (0, 1), self._log.text
+            self.report = json.loads(self._out.text)
+            assert self.report["held"], self.report
 
 
 def family_of(address):
