@@ -11,7 +11,14 @@
 #include "api/options.h"
 #include "api/server.h"
 
-enum { NS_PER_MS = 1000000, STOP_POLL_MS = 50, FORCED_WAIT_MS = 1000, ERROR_BYTES = 1024, HEAVY_IDLE_S = 10 };
+enum {
+    NS_PER_MS = 1000000,
+    STOP_POLL_MS = 50,
+    FORCED_WAIT_MS = 1000,
+    FORCED_READ_MS = 300, /* less than FORCED_WAIT_MS: then the process gives up */
+    ERROR_BYTES = 1024,
+    HEAVY_IDLE_S = 10
+};
 
 void ps_server_on_ready(ps_server *srv, void (*ready)(ps_server *srv, void *user), void *user)
 {
@@ -90,6 +97,7 @@ static int make_pool(ps_server *srv, char *error)
         .handler_timeout_ns = limits.wall_ns,
         .cpu_limit_ns = limits.cpu_ns,
         .least_limit_ns = srv->apps->least_limit_ns,
+        .forced_read_ns = (uint64_t)FORCED_READ_MS * NS_PER_MS,
         .http = {.header_room = (size_t)o->header_room,
                  .max_body = o->max_body,
                  .idle_timeout_s = (unsigned)(o->idle_timeout + 0.999),

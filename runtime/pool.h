@@ -41,9 +41,10 @@ typedef struct pool_config {
     uint64_t handler_timeout_ns; /* 0: none */
     uint64_t cpu_limit_ns;       /* of a request without limits of its own; 0: none */
     uint64_t least_limit_ns;     /* the smallest that any request may have; 0: none has any, no watchdog */
-    http_config http;            /* for each worker, but for listen_fd and max_connections */
-    bool own_listeners;          /* no two workers share one: each stops its own when it drains */
-    const int *listen_fds;       /* one a worker; the caller's, and listening */
+    uint64_t forced_read_ns; /* how long clients may take to read their last replies after a forced stop */
+    http_config http;        /* for each worker, but for listen_fd and max_connections */
+    bool own_listeners;      /* no two workers share one: each stops its own when it drains */
+    const int *listen_fds;   /* one a worker; the caller's, and listening */
 } pool_config;
 
 enum pool_stage {

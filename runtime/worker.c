@@ -21,8 +21,7 @@ enum {
     SHARE_AFTER_NS = 1000000, /* how long a batch may take before others may have some of it */
     SHARE_LEAST = 4,          /* tasks that must be left for that */
     DRAIN_SLEEP_MS = 20,
-    FORCED_READ_NS = 300000000, /* how long a client may take to read its last reply after a forced stop */
-    DRAIN_QUIET_NS = 200000000  /* how long an idle connection may still send a request while draining */
+    DRAIN_QUIET_NS = 200000000 /* how long an idle connection may still send a request while draining */
 };
 
 struct worker {
@@ -395,7 +394,7 @@ static void drain(worker *w)
          * read is cut off. */
         evict_parked(w);
         turn(w, DRAIN_SLEEP_MS);
-        if (w->exec.now_ns - since_ns > FORCED_READ_NS) {
+        if (w->exec.now_ns - since_ns > w->pool->config.forced_read_ns) {
             atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
             http_close_all(w->http);
         }

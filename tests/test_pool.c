@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,7 @@ static const pool_config usual = {
     .heavies = 1,
     .max_connections = 100,
     .max_queue = 100,
+    .forced_read_ns = 3600 * SECOND,
     .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
 };
 
@@ -296,6 +298,16 @@ static void wait_for_heavies(unsigned running)
     while (pool_heavies_of(p).running != running)
         ck_assert_int_eq(pthread_cond_timedwait(&p->changed, &p->lock, &until), 0);
     pthread_mutex_unlock(&p->lock);
+}
+
+/* Until so many tasks have come to wait for a heavy worker. */
+static void wait_for_waiting(unsigned n)
+{
+    uint64_t until_ns = clock_now_ns() + PATIENCE_S * SECOND;
+    while (atomic_load(&p->waiting) != n) {
+        ck_assert_uint_lt(clock_now_ns(), until_ns);
+        sched_yield();
+    }
 }
 
 /* --- clients --- */
@@ -618,6 +630,7 @@ static const pool_config growing = {
     .heavy_idle_ns = 3600 * SECOND,
     .max_connections = 100,
     .max_queue = 100,
+    .forced_read_ns = 3600 * SECOND,
     .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
 };
 
@@ -802,6 +815,7 @@ START_TEST(forced_stop_answers_what_waits_for_blocked_heavy_workers)
     ask(waits, "/");
     expect(waits, 200, "done");
     ask(waits, "/heavy");
+    wait_for_waiting(1); /* what has been sent need not have come */
     pool_set_stage(p, POOL_FORCED);
     open_gate();
     expect_all(fds, 4, 200, "done");
