@@ -290,7 +290,7 @@ int options_config(ps_options *own, const char *field, const char *value, ps_err
     if (i == COUNT)
         return unknown_field(field, err);
     char what[OPTION_VALUE_BYTES];
-    option_value parsed;
+    option_value parsed = {0};
     snprintf(what, sizeof what, value ? "%s = %s" : "%s", field, value);
     int code = value ? read_value(i, value, what, &parsed, err) : not_good(i, what, err);
     if (code != 0 || is_given(own, i))

@@ -13,7 +13,7 @@ static int add_counts(const app *newest, buf *out)
     size_t n = 0;
     for (const app *a = newest; a; a = a->older)
         n++;
-    metrics_group *groups = calloc(n, sizeof(*groups));
+    metrics_group *groups = calloc(n ? n : 1, sizeof(*groups));
     if (!groups)
         return -ENOMEM;
     n = 0;

@@ -69,6 +69,7 @@ static inline uint64_t now_ns(void)
 static inline void idle_push(client *cl, conn *c)
 {
     c->state = CONN_IDLE;
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there is a connection, so there are not none */
     cl->idle[(cl->idle_head + cl->idle_count++) % cl->tg.connections] = (unsigned)(c - cl->conns);
 }
 

@@ -109,6 +109,8 @@ static void read_ask(profile *p, ask *a)
 {
     lua_State *L = p->data;
     const char *target = text_of(L, "target"), *id = text_of(L, "id");
+    if (!target)
+        die("a request of the list", "has no target");
     size_t path_bytes = strcspn(target, "?");
     lua_getfield(L, -1, "status");
     int status = (int)lua_tointeger(L, -1);

@@ -146,6 +146,7 @@ static inline void target_url(target *tg, const char *url)
     }
     if (url[used] == ':') {
         int digits = 0;
+        /* NOLINTNEXTLINE(cert-err34-c): five digits do not overflow */
         if (sscanf(url + used, ":%5u%n", &port, &digits) < 1 || port == 0 || port > UINT16_MAX)
             die(tg, 2, "%s: bad port", url);
         used += digits;

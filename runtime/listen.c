@@ -18,7 +18,7 @@ enum { BACKLOG = 4096, INHERITED_FD = 3 };
 static int make_room(listen_set *s, unsigned count)
 {
     *s = (listen_set){.count = 0};
-    s->fds = malloc(count * sizeof(int));
+    s->fds = calloc(count, sizeof(int));
     return s->fds ? 0 : -ENOMEM;
 }
 

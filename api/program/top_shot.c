@@ -23,6 +23,7 @@ static int compare_routes(const void *a, const void *b)
 
 static int add_route(top_shot *s, const top_route *key, top_route **ret)
 {
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): a list of pointers */
     top_route **more = realloc(s->routes, (s->route_count + 1) * sizeof(*more));
     if (more)
         s->routes = more;
