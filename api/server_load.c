@@ -118,6 +118,16 @@ vm_config server_vm_config(ps_server *srv)
     };
 }
 
+static int make_log(ps_server *srv, ps_error *err)
+{
+    int bad = log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
+                      &srv->log);
+    if (bad == -ENOMEM)
+        return error_set(err, PS_ENOMEM, "out of memory");
+    return bad ? error_set(err, PS_ESYSTEM, "cannot start the thread that writes the log: %s", strerror(-bad))
+               : 0;
+}
+
 static int load_first(ps_server *srv, const char *path, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
@@ -125,10 +135,10 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
     srv->vm_config.file_user = srv;
     srv->vm_config.file = on_vm_file;
     srv->paths = paths_new();
-    if (!srv->paths ||
-        log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
-                &srv->log) < 0 ||
-        vms_init(&srv->vms, &srv->vm_config, path, on_vm_trouble, srv) < 0)
+    int bad = make_log(srv, err);
+    if (bad)
+        return bad;
+    if (!srv->paths || vms_init(&srv->vms, &srv->vm_config, path, on_vm_trouble, srv) < 0)
         return error_set(err, PS_ENOMEM, "out of memory");
     if (vms_load(&srv->vms, &srv->first, error, sizeof(error)) < 0)
         return error_set(err, PS_EAPP, "%s", error);
@@ -158,10 +168,7 @@ static int remake_log(ps_server *srv, ps_error *err)
 {
     log_free(srv->log);
     srv->log = NULL;
-    if (log_new(level_of(srv->opt.log_level), strcmp(srv->opt.log_format, "json") == 0, STDERR_FILENO,
-                &srv->log) < 0)
-        return error_set(err, PS_ENOMEM, "out of memory");
-    return 0;
+    return make_log(srv, err);
 }
 
 static int build_routes(ps_server *srv, ps_error *err)

@@ -133,7 +133,7 @@ static int start(ps_server *srv, char *error)
     if (listen_start(&srv->listening, error, ERROR_BYTES) < 0)
         return PS_ELISTEN;
     if (vms_start(&srv->vms) < 0) {
-        snprintf(error, ERROR_BYTES, "cannot start a thread");
+        snprintf(error, ERROR_BYTES, "cannot start the thread that makes VMs");
         return PS_ESYSTEM;
     }
     int bad = make_pool(srv, error);
@@ -145,7 +145,10 @@ static int start(ps_server *srv, char *error)
         return bad;
     int err = pool_start(srv->pool);
     if (err) {
-        snprintf(error, ERROR_BYTES, "%s", srv->bridge.error[0] ? srv->bridge.error : strerror(-err));
+        if (srv->bridge.error[0])
+            snprintf(error, ERROR_BYTES, "%s", srv->bridge.error);
+        else
+            snprintf(error, ERROR_BYTES, "cannot start the threads: %s", strerror(-err));
         return srv->bridge.error[0] ? PS_EAPP : PS_ESYSTEM;
     }
     return 0;

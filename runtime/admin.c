@@ -186,6 +186,7 @@ static void *run(void *arg)
                            {.fd = a->stop_fd, .events = POLLIN}};
     while (!fds[1].revents) {
         http_run(a->http, now_ns());
+        fds[0].events = http_is_stuck(a->http) ? 0 : POLLIN;
         poll(fds, 2, sleep_ms(a));
     }
     return NULL;

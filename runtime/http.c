@@ -19,7 +19,7 @@
 #include "runtime/peers.h"
 
 /* MHD answers "not found" in its pool for anything larger than this share of it. */
-enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 16 << 20, TROUBLES_A_SECOND = 5 };
+enum { REPLY_HEAD_SHARE = 3, SWALLOWED_BYTES_MAX = 16 << 20, TROUBLES_A_SECOND = 5, SHED_NS = 100000000 };
 
 struct http {
     struct MHD_Daemon *daemon;
@@ -29,6 +29,8 @@ struct http {
     int poll_fd;
     unsigned connections;
     bool room_made;
+    bool no_descriptors; /* the daemon could not accept; until it can */
+    uint64_t shed_ns;    /* when a connection was closed for that */
     bool closing;
     peers peers;
     uint64_t now_ns; /* as of the last http_run */
@@ -43,6 +45,7 @@ struct http {
 static void peer_opened(http *h, struct MHD_Connection *connection, void **context)
 {
     h->connections++;
+    h->no_descriptors = false;
     /* Each answer is good until the next question: libmicrohttpd 1.0 keeps one for all. */
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -290,10 +293,14 @@ static bool may_tell(http *h)
     return true;
 }
 
+#define DAEMON_CANNOT_ACCEPT "Hit process or system resource limit"
+
 static void on_trouble(void *cls, const char *format, va_list args)
 {
     http *h = cls;
     char text[256];
+    /* It does not tell in another way, and it does not try again until a connection has closed. */
+    h->no_descriptors |= strncmp(format, DAEMON_CANNOT_ACCEPT, sizeof(DAEMON_CANNOT_ACCEPT) - 1) == 0;
     if (!may_tell(h))
         return;
     int n = vsnprintf(text, sizeof(text), format, args);
@@ -383,6 +390,11 @@ void http_run(http *h, uint64_t now_ns)
 {
     h->now_ns = now_ns;
     peers_look(&h->peers, now_ns);
+    /* Whoever waits in the accept queue comes before a connection that nothing happens on. */
+    if (h->no_descriptors && now_ns - h->shed_ns >= SHED_NS) {
+        h->shed_ns = now_ns;
+        peers_shut_idlest(&h->peers);
+    }
     MHD_run(h->daemon);
 }
 
@@ -412,7 +424,12 @@ unsigned http_connections(const http *h)
 
 bool http_at_limit(const http *h)
 {
-    return h->connections >= h->config.max_connections;
+    return h->connections >= h->config.max_connections || h->no_descriptors;
+}
+
+bool http_is_stuck(const http *h)
+{
+    return h->no_descriptors && h->connections == 0;
 }
 
 bool http_take_room_made(http *h)

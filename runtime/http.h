@@ -72,9 +72,15 @@ int http_timeout_ms(const http *h);
  * are suspended, so resume in batches. */
 void http_resume(http *h, HttpTask *t);
 
-/* How many connections are open, and whether that is all that may be. */
+/* How many connections are open, and whether that is all that can be: by the limit, or since the process is
+ * out of descriptors. At the limit the daemon does not see by itself when it may accept again: call http_run
+ * now and then. */
 unsigned http_connections(const http *h);
 bool http_at_limit(const http *h);
+
+/* Whether http_poll_fd stays readable though nothing can be done: no descriptor is left to accept with, and
+ * there is no connection whose end would bring one. Do not wait for it then; call http_run now and then. */
+bool http_is_stuck(const http *h);
 
 /* True once after each time that a connection was closed while at the limit: then http_run is to be called
  * again, since only its start makes the daemon accept again. */

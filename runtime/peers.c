@@ -204,7 +204,25 @@ uint64_t peers_next_look_ns(const peers *ps)
     return next > soon ? next : soon;
 }
 
-/* --- all at once --- */
+/* --- by order --- */
+
+/* What came first into a ring is at its end. */
+static bool shut_last_idle(const peer *ring)
+{
+    for (peer *p = ring->prev; p != ring; p = p->prev) {
+        if (p->doing == PEER_SENDS) {
+            shut(p);
+            return true;
+        }
+    }
+    return false;
+}
+
+void peers_shut_idlest(peers *ps)
+{
+    if (!shut_last_idle(&ps->settled))
+        shut_last_idle(&ps->recent);
+}
 
 static void shut_ring(const peer *ring, bool all)
 {

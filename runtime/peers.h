@@ -72,6 +72,9 @@ void peers_look(peers *ps, uint64_t now_ns);
 /* When to look again; UINT64_MAX for never. */
 uint64_t peers_next_look_ns(const peers *ps);
 
+/* Shut down the one that has been idle longest, if one is. */
+void peers_shut_idlest(peers *ps);
+
 /* Shut down those that nothing is being answered on, or all. */
 void peers_shut_idle(peers *ps);
 void peers_shut_all(peers *ps);

@@ -316,6 +316,14 @@ static void sleep_for(worker *w, int timeout_ms)
     wake_cancel(&w->exec.wake);
 }
 
+static void on_http_readable(uv_poll_t *poll, int status, int events_seen)
+{
+    /* Ends the sleep; the turn does the rest. */
+    (void)poll;
+    (void)status;
+    (void)events_seen;
+}
+
 /* Sleep for max_ms at most (-1: no limit), unless the daemon has work. */
 static void rest(worker *w, int max_ms)
 {
@@ -327,7 +335,12 @@ static void rest(worker *w, int max_ms)
         timeout = AT_LIMIT_SLEEP_MS;
     if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
         timeout = max_ms;
+    bool stuck = http_is_stuck(w->http);
+    if (stuck)
+        uv_poll_stop(&w->http_poll);
     sleep_for(w, timeout);
+    if (stuck)
+        uv_poll_start(&w->http_poll, UV_READABLE, on_http_readable);
 }
 
 static void turn(worker *w, int max_sleep_ms)
@@ -426,14 +439,6 @@ void *worker_main(void *arg)
 }
 
 /* --- life --- */
-
-static void on_http_readable(uv_poll_t *poll, int status, int events_seen)
-{
-    /* Ends the sleep; the turn does the rest. */
-    (void)poll;
-    (void)status;
-    (void)events_seen;
-}
 
 static int make_rings(worker *w, size_t capacity)
 {

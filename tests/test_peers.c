@@ -252,6 +252,26 @@ START_TEST(shutting_the_idle_spares_who_is_answered)
 }
 END_TEST
 
+START_TEST(the_idlest_is_the_first_to_go)
+{
+    line waits = open_line(BEGIN), old = open_line(BEGIN), young = open_line(BEGIN);
+    peers_move(&ps, waits.p, PEER_WAITS, BEGIN);
+    live_until(BEGIN + 2 * PEERS_LOOK_MS * MS);
+    peers_move(&ps, young.p, PEER_SENDS, BEGIN + 2 * PEERS_LOOK_MS * MS);
+    peers_shut_idlest(&ps);
+    ck_assert(is_shut(&old));
+    ck_assert(!is_shut(&young));
+    close_line(&old);
+    peers_shut_idlest(&ps);
+    ck_assert(is_shut(&young));
+    close_line(&young);
+    peers_shut_idlest(&ps);
+    ck_assert(!is_shut(&waits));
+    close_line(&waits);
+    peers_fini(&ps);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("peers");
@@ -268,6 +288,7 @@ int main(void)
     tcase_add_test(t, many_idle_ones_are_looked_at_every_thirty_seconds_only);
     tcase_add_test(t, without_a_limit_nobody_is_late);
     tcase_add_test(t, shutting_the_idle_spares_who_is_answered);
+    tcase_add_test(t, the_idlest_is_the_first_to_go);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -7,6 +7,9 @@ import pytest
 
 import poolsrv
 
+# It replaces what the sanitizers replace, too; its module says what is tested under them instead.
+collect_ignore = ["test_faults.py"] if poolsrv.UNDER_SANITIZER else []
+
 # Few threads: most tests ask one thing, and every thread has a VM to load. Tests add options behind these.
 FEW_THREADS = ("--threads", "1", "--heavy-threads", "1")
 

@@ -88,8 +88,11 @@ class Reply:
 class Client:
     """One connection. Use it in `with`, or close it."""
 
-    def __init__(self, address, timeout=DEADLINE_S):
+    def __init__(self, address, timeout=DEADLINE_S, receive_buffer=None):
+        """receive_buffer: bytes that the kernel may keep for it, at least; the kernel has a smallest size."""
         self.socket = socket.socket(family_of(address))
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
         self.socket.connect(address)
         self.buffer = b""
