@@ -23,7 +23,13 @@
     X(max_wait, 0, 86400)                                                                                    \
     X(max_body, 0, UINT64_C(1) << 40)                                                                        \
     X(header_room, 4096, 16 << 20)                                                                           \
+    X(max_connections_per_address, 0, 1000000)                                                               \
     X(idle_timeout, 0, 86400)                                                                                \
+    X(head_timeout, 0, 86400)                                                                                \
+    X(body_timeout, 0, 86400)                                                                                \
+    X(body_min_rate, 0, 1 << 30)                                                                             \
+    X(send_timeout, 0, 86400)                                                                                \
+    X(send_min_rate, 0, 1 << 30)                                                                             \
     X(handler_timeout, 0, 86400)                                                                             \
     X(grace, 0, 86400)                                                                                       \
     X(admin, 1, 300)

@@ -87,8 +87,18 @@ PS_API const char *ps_strerror(int code);
       "how long requests may wait for heavy threads; 503 at once if it is going to be longer; 0: no limit")  \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
     X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")                \
+    X(INT, max_connections_per_address, "max-connections-per-address", 0, "N",                               \
+      "open connections of one client's address, or of one IPv6 /64; 0: no limit")                           \
     X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS",                                                  \
-      "close a connection that has been idle as long; 0: never")                                             \
+      "close a connection on which no request has come for as long; 0: never")                               \
+    X(SECONDS, head_timeout, "head-timeout", 20, "SECONDS",                                                  \
+      "a request's head has to come within it; then 408; 0: no limit")                                       \
+    X(SECONDS, body_timeout, "body-timeout", 20, "SECONDS",                                                  \
+      "in each such time a body has to come at body-min-rate at least; then 408; 0: no limit")               \
+    X(SIZE, body_min_rate, "body-min-rate", 500, "BYTES", "bytes a second of a request's body")              \
+    X(SECONDS, send_timeout, "send-timeout", 20, "SECONDS",                                                  \
+      "in each such time a client has to read its reply at send-min-rate at least; 0: no limit")             \
+    X(SIZE, send_min_rate, "send-min-rate", 500, "BYTES", "bytes a second of a reply")                       \
     X(SECONDS, handler_timeout, "handler-timeout", 60, "SECONDS",                                            \
       "end a handler that has taken as long, waits included; 0: never")                                      \
     X(SECONDS, cpu_limit, "cpu-limit", 10, "SECONDS",                                                        \

@@ -77,6 +77,17 @@ static int add_connections(const ps_server *srv, buf *out)
     return err ? err : metrics_gauge(out, "poolsrv_connections", "Open connections.", (double)all);
 }
 
+static int add_ended(const ps_server *srv, buf *out)
+{
+    const char *name = "poolsrv_connections_ended_total";
+    int err = exposition_family(out, name, "counter", "Connections that the server ended, by what was over.");
+    for (peer_late why = 0; why < PEER_LATES && err == 0; why++) {
+        exposition_label label = {"reason", str_from(peer_late_names[why])};
+        err = exposition_count(out, name, &label, 1, pool_ended(srv->pool, why));
+    }
+    return err;
+}
+
 static int add_requests(const ps_server *srv, const app *newest, buf *out)
 {
     const char *name = "poolsrv_worker_requests_total";
@@ -199,6 +210,8 @@ int report_metrics(ps_server *srv, buf *out)
         err = add_depths(srv, out);
     if (err == 0)
         err = add_connections(srv, out);
+    if (err == 0)
+        err = add_ended(srv, out);
     if (err == 0)
         err = add_requests(srv, a, out);
     if (err == 0)

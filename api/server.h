@@ -37,6 +37,7 @@ struct ps_server {
     listen_set admin_listening;
     admin *admin;
     pool *pool;
+    crowd *crowd; /* the pool's connections by address, if these are limited */
 
     void (*ready)(ps_server *srv, void *user);
     void *ready_user;

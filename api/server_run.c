@@ -66,6 +66,34 @@ static int start_admin(ps_server *srv, char *error)
     return 0;
 }
 
+static uint64_t ns_of(double seconds)
+{
+    return (uint64_t)(seconds * 1e9);
+}
+
+static peer_limits peer_limits_of(const ps_server *srv)
+{
+    const ps_options *o = &srv->opt;
+    return (peer_limits){
+        .idle_ns = ns_of(o->idle_timeout),
+        .head_ns = ns_of(o->head_timeout),
+        .body_ns = ns_of(o->body_timeout),
+        .body_rate = o->body_min_rate,
+        .reading_ns = ns_of(o->send_timeout),
+        .reading_rate = o->send_min_rate,
+        .crowd = srv->crowd,
+    };
+}
+
+static int make_crowd(ps_server *srv, char *error)
+{
+    unsigned each = (unsigned)srv->opt.max_connections_per_address;
+    int err = each ? crowd_new(each, (unsigned)srv->opt.max_connections, &srv->crowd) : 0;
+    if (err)
+        snprintf(error, ERROR_BYTES, "cannot limit the connections of an address: %s", strerror(-err));
+    return err ? PS_ESYSTEM : 0;
+}
+
 static int make_pool(ps_server *srv, char *error)
 {
     unsigned long have, need;
@@ -100,7 +128,7 @@ static int make_pool(ps_server *srv, char *error)
         .forced_read_ns = (uint64_t)FORCED_READ_MS * NS_PER_MS,
         .http = {.header_room = (size_t)o->header_room,
                  .max_body = o->max_body,
-                 .idle_timeout_s = (unsigned)(o->idle_timeout + 0.999),
+                 .limits = peer_limits_of(srv),
                  .send_request_id = o->request_id},
         .listen_fds = srv->listening.fds,
         .own_listeners = srv->listening.own,
@@ -136,7 +164,9 @@ static int start(ps_server *srv, char *error)
         snprintf(error, ERROR_BYTES, "cannot start the thread that makes VMs");
         return PS_ESYSTEM;
     }
-    int bad = make_pool(srv, error);
+    int bad = make_crowd(srv, error);
+    if (bad == 0)
+        bad = make_pool(srv, error);
     if (bad)
         return bad;
     /* Before the threads: what fails from here on leaves none of them running. */
@@ -265,6 +295,8 @@ int ps_server_run(ps_server *srv, ps_error *err)
         return result;
     pool_free(srv->pool);
     srv->pool = NULL;
+    crowd_free(srv->crowd);
+    srv->crowd = NULL;
     if (result == 0 || result == PS_EGRACE) {
         int stopped = stop_app(srv, error);
         result = result ? result : stopped;

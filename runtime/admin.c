@@ -20,9 +20,10 @@ enum {
     CONNECTIONS_MAX = 64,
     HEADER_ROOM_BYTES = 16384,
     BODY_BYTES_MAX = 4096,
-    IDLE_TIMEOUT_S = 30,
     FULL_SLEEP_MS = 100 /* at the connection limit, where the daemon misses new clients */
 };
+
+#define CLIENT_TIME_NS UINT64_C(30000000000) /* for each thing that a client does */
 
 struct admin {
     admin_source source; /* const */
@@ -221,7 +222,10 @@ int admin_start(int listen_fd, const admin_source *source, logger *log, admin **
         .max_connections = CONNECTIONS_MAX,
         .header_room = HEADER_ROOM_BYTES,
         .max_body = BODY_BYTES_MAX,
-        .idle_timeout_s = IDLE_TIMEOUT_S,
+        .limits = {.idle_ns = CLIENT_TIME_NS,
+                   .head_ns = CLIENT_TIME_NS,
+                   .body_ns = CLIENT_TIME_NS,
+                   .reading_ns = CLIENT_TIME_NS},
     };
     int err = -ENOMEM;
     admin *a = calloc(1, sizeof(*a));

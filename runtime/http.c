@@ -69,7 +69,7 @@ static void peer_closed(http *h, peer *p)
     h->connections--;
     if (!p)
         return;
-    if (p->linger || has_unread(p->fd)) {
+    if (p->linger || (!p->shut && has_unread(p->fd))) {
         int copy = dup(p->fd);
         if (copy >= 0) {
             shutdown(copy, SHUT_WR);
@@ -95,9 +95,8 @@ static peer *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
-static void peer_does(http *h, struct MHD_Connection *connection, peer_doing doing)
+static void peer_does(http *h, peer *p, peer_doing doing)
 {
-    peer *p = peer_of(connection);
     if (p)
         peers_move(&h->peers, p, doing, h->now_ns);
 }
@@ -114,7 +113,7 @@ static enum MHD_Result send_reply(http *h, HttpTask *t)
     if (http_reply_queue(h->replies, t, send_id, t->close || h->closing) < 0)
         return MHD_NO;
     task_move(t, TASK_SENT);
-    peer_does(h, t->connection, PEER_READS);
+    peer_does(h, t->peer, PEER_READS);
     h->events->sent(h->owner, t);
     return MHD_YES;
 }
@@ -122,7 +121,7 @@ static enum MHD_Result send_reply(http *h, HttpTask *t)
 /* Answer before the body was read. The daemon closes the connection after it. */
 static enum MHD_Result send_early(http *h, HttpTask *t, int status, const char *message)
 {
-    peer *p = peer_of(t->connection);
+    peer *p = t->peer;
     if (p)
         p->linger = true;
     t->close = true;
@@ -146,7 +145,7 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     t->judged = true;
     t->method = str_from(method);
     t->method_id = method_from(t->method);
-    peer *p = peer_of(t->connection);
+    peer *p = t->peer;
     t->ip = p && p->ip[0] ? p->ip : NULL;
     int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
     if (seen < 0 || (uint32_t)seen != t->header_count)
@@ -159,6 +158,8 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     t->close = j.chunked && h->misreads_chunks;
     if (j.length > h->config.max_body)
         return send_early(h, t, 413, "The request's body is larger than the server takes");
+    if (j.length || j.chunked)
+        peer_does(h, t->peer, PEER_SENDS_BODY);
     h->events->head(h->owner, t);
     return MHD_YES;
 }
@@ -178,7 +179,9 @@ static enum MHD_Result body_call(http *h, HttpTask *t, const char *data, size_t 
 {
     size_t n = *size;
     *size = 0;
-    peer_does(h, t->connection, PEER_SENDS);
+    peer *p = t->peer;
+    if (p)
+        peers_got(p, n);
     h->events->body(h->owner, t);
     if (t->status == 413) {
         /* A reply cannot be queued while the body comes: swallow some of the rest, so that the client reads
@@ -203,7 +206,7 @@ static enum MHD_Result last_call(http *h, HttpTask *t)
 {
     if (t->status == 413)
         return send_early(h, t, 413, "The request's body is larger than the server takes");
-    peer_does(h, t->connection, PEER_WAITS);
+    peer_does(h, t->peer, PEER_WAITS);
     h->events->ready(h->owner, t);
     return t->state == TASK_DONE ? send_reply(h, t) : MHD_YES;
 }
@@ -247,6 +250,8 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *connec
     if (!t)
         return NULL;
     t->connection = connection;
+    t->peer = peer_of(connection);
+    peer_does(h, t->peer, PEER_SENDS_HEAD);
     /* MHD cuts the query up in place: keep a copy. */
     if (task_set_target(t, str_from(uri)) < 0) {
         h->events->gone(h->owner, t);
@@ -261,7 +266,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     http *h = cls;
     HttpTask *t = *context;
     (void)code;
-    peer_does(h, connection, PEER_SENDS);
+    peer_does(h, t ? t->peer : peer_of(connection), PEER_IDLE);
     *context = NULL;
     if (!t)
         return;
@@ -350,8 +355,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->replies = http_replies_new();
     if (h->config.listen_fd < 0)
         err = -errno;
-    if (h->config.listen_fd < 0 || !h->replies ||
-        peers_init(&h->peers, (uint64_t)config->idle_timeout_s * 1000000000u) < 0)
+    if (h->config.listen_fd < 0 || !h->replies || peers_init(&h->peers, &config->limits) < 0)
         goto fail;
     h->daemon = start_daemon(h);
     if (!h->daemon) {
@@ -415,6 +419,11 @@ void http_resume(http *h, HttpTask *t)
     assert(t->suspended);
     t->suspended = false;
     MHD_resume_connection(t->connection);
+}
+
+uint64_t http_ended(const http *h, peer_late why)
+{
+    return peers_late(&h->peers, why);
 }
 
 unsigned http_connections(const http *h)

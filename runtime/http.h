@@ -8,13 +8,14 @@
  * there the task's state alone decides: DONE, its reply is queued; waiting, the connection is suspended,
  * there and nowhere else (suspended in the last call, a client that half-closes would lose its reply).
  *
- * Threads: all of it, the owner only. */
+ * Threads: all of it, the owner only, but for http_ended. */
 #ifndef RUNTIME_HTTP_H
 #define RUNTIME_HTTP_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/peers.h"
 #include "runtime/task.h"
 
 typedef struct http http;
@@ -25,7 +26,7 @@ typedef struct http_config {
     unsigned max_connections; /* beyond it clients wait in the listen queue */
     size_t header_room;       /* bytes a connection holds for its heads */
     uint64_t max_body;        /* bytes of a request's body */
-    unsigned idle_timeout_s;  /* how long a client may do nothing; 0: for ever */
+    peer_limits limits;       /* of a client's time */
     bool send_request_id;     /* X-Request-Id on every reply */
 } http_config;
 
@@ -81,6 +82,9 @@ bool http_at_limit(const http *h);
 /* Whether http_poll_fd stays readable though nothing can be done: no descriptor is left to accept with, and
  * there is no connection whose end would bring one. Do not wait for it then; call http_run now and then. */
 bool http_is_stuck(const http *h);
+
+/* How many connections were ended for that reason. Thread: any. */
+uint64_t http_ended(const http *h, peer_late why);
 
 /* True once after each time that a connection was closed while at the limit: then http_run is to be called
  * again, since only its start makes the daemon accept again. */

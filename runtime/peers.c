@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+const char *const peer_late_names[PEER_LATES] = {"idle", "head", "body", "reading", "address", "descriptors"};
+
 static uint64_t ns(uint64_t ms)
 {
     return ms * 1000000u;
@@ -37,9 +39,9 @@ static bool ring_is_empty(const peer *ring)
 
 /* --- life --- */
 
-int peers_init(peers *ps, uint64_t idle_ns)
+int peers_init(peers *ps, const peer_limits *limits)
 {
-    *ps = (peers){.idle_ns = idle_ns, .late_ns = UINT64_MAX};
+    *ps = (peers){.limits = *limits, .late_ns = UINT64_MAX};
     ps->recent.next = ps->recent.prev = &ps->recent;
     ps->settled.next = ps->settled.prev = &ps->settled;
     ps->slab = slab_new(sizeof(peer), 0, NULL);
@@ -66,28 +68,66 @@ static void format_ip(peer *p, const struct sockaddr *address)
         memmove(p->ip, p->ip + 7, strlen(p->ip + 7) + 1);
 }
 
+/* --- deadlines --- */
+
+/* How long it may do what it does, or how long its window is; 0: as long as it likes. */
+static uint64_t time_of(const peer_limits *l, const peer *p)
+{
+    switch (p->doing) {
+    case PEER_IDLE:
+        return p->first ? l->head_ns : l->idle_ns;
+    case PEER_SENDS_HEAD:
+        return l->head_ns;
+    case PEER_SENDS_BODY:
+        return l->body_ns;
+    case PEER_READS:
+    case PEER_READS_REST:
+        return l->reading_ns;
+    default:
+        return 0;
+    }
+}
+
 static void note_time(peers *ps, const peer *p)
 {
-    if (ps->idle_ns && p->doing != PEER_WAITS && ps->late_ns > p->active_ns + ps->idle_ns)
-        ps->late_ns = p->active_ns + ps->idle_ns;
+    uint64_t time = time_of(&ps->limits, p);
+    if (time && ps->late_ns > p->since_ns + time)
+        ps->late_ns = p->since_ns + time;
 }
+
+static void shut(peers *ps, peer *p, peer_late why)
+{
+    shutdown(p->fd, SHUT_RDWR);
+    if (!p->shut)
+        atomic_fetch_add_explicit(&ps->late[why], 1, memory_order_relaxed);
+    p->shut = true;
+}
+
+/* --- life --- */
 
 peer *peers_open(peers *ps, int fd, const struct sockaddr *address, uint64_t now_ns)
 {
     peer *p = slab_take(ps->slab);
     if (!p)
         return NULL;
-    *p = (peer){.fd = fd, .active_ns = now_ns};
+    *p = (peer){.fd = fd, .since_ns = now_ns, .first = true};
     format_ip(p, address);
     if (ps->count++ == 0)
         ps->look_ns = ps->look_all_ns = now_ns;
     ring_add(&ps->recent, p);
     note_time(ps, p);
+    if (ps->limits.crowd && crowd_key_of(address, &p->key)) {
+        p->crowded = crowd_enter(ps->limits.crowd, &p->key);
+        if (!p->crowded)
+            shut(ps, p, PEER_LATE_CROWD);
+    }
     return p;
 }
 
 void peers_close(peers *ps, peer *p)
 {
+    if (p->crowded)
+        crowd_leave(ps->limits.crowd, &p->key);
     ring_remove(p);
     ps->count--;
     slab_give(ps->slab, p);
@@ -103,7 +143,12 @@ static void settle(peers *ps, peer *p, bool settled)
 void peers_move(peers *ps, peer *p, peer_doing doing, uint64_t now_ns)
 {
     p->doing = doing;
-    p->active_ns = now_ns;
+    /* The first head's time began when the connection did. */
+    if (doing != PEER_SENDS_HEAD || !p->first)
+        p->since_ns = now_ns;
+    p->first &= doing == PEER_SENDS_HEAD;
+    p->bytes = p->counted = 0;
+    p->watched = false;
     if (p->settled)
         settle(ps, p, false);
     note_time(ps, p);
@@ -111,54 +156,126 @@ void peers_move(peers *ps, peer *p, peer_doing doing, uint64_t now_ns)
 
 /* --- looking --- */
 
-static void shut(const peer *p)
-{
-    shutdown(p->fd, SHUT_RDWR);
-}
-
 static bool is_at_end(int fd)
 {
     char byte;
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* Something that changes when the client reads: what it has acknowledged, or where that is not known, what is
- * still on its way. */
-static uint64_t progress(int fd)
+/* Count the bytes of replies that the client has acknowledged. A Unix socket does not tell them: there it is
+ * what is still on its way, and any change of that counts as enough. Returns: whether they are acknowledged
+ * ones. */
+static bool count_read(peer *p)
 {
     struct tcp_info info;
     socklen_t bytes = sizeof(info);
     int left = 0;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
-        bytes >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
-        return info.tcpi_bytes_acked;
-    return ioctl(fd, SIOCOUTQ, &left) == 0 ? (uint64_t)left : 0;
+    if (getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
+        bytes >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked)) {
+        p->counted = info.tcpi_bytes_acked;
+        return true;
+    }
+    if (ioctl(p->fd, SIOCOUTQ, &left) == 0)
+        p->counted = (uint64_t)left;
+    return false;
+}
+
+static bool has_read(peer *p, uint64_t least)
+{
+    uint64_t before = p->counted;
+    bool is_tcp = count_read(p);
+    return is_tcp ? p->counted - before >= least : p->counted != before;
+}
+
+static bool has_sent(peer *p, uint64_t least)
+{
+    uint64_t before = p->counted;
+    p->counted = p->bytes;
+    return p->bytes - before >= least;
+}
+
+/* Bytes that a window asks for. */
+static uint64_t least_of(uint64_t window_ns, uint64_t rate)
+{
+    uint64_t bytes = (uint64_t)((double)window_ns / 1e9 * (double)rate);
+    return bytes ? bytes : 1;
+}
+
+/* Its time, or its window, is over: was it slow? */
+static bool is_slow(const peer_limits *l, peer *p)
+{
+    if (p->doing == PEER_SENDS_BODY)
+        return !has_sent(p, least_of(l->body_ns, l->body_rate));
+    if (p->doing == PEER_READS || p->doing == PEER_READS_REST)
+        return !has_read(p, least_of(l->reading_ns, l->reading_rate));
+    return true;
 }
 
 static bool is_late(const peers *ps, peer *p, uint64_t now_ns)
 {
-    if (p->doing == PEER_WAITS || now_ns - p->active_ns < ps->idle_ns)
+    uint64_t time = time_of(&ps->limits, p);
+    if (!time || now_ns - p->since_ns < time)
         return false;
-    uint64_t acked = p->doing == PEER_READS ? progress(p->fd) : p->acked;
-    if (acked == p->acked)
+    if (is_slow(&ps->limits, p))
         return true;
-    p->acked = acked;
-    p->active_ns = now_ns;
+    p->since_ns = now_ns;
     return false;
 }
 
+/* Has anything come of a first request? */
+static bool has_begun(const peer *p)
+{
+    struct tcp_info info;
+    socklen_t bytes = sizeof(info);
+    return p->first && getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
+           bytes >= offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received) &&
+           info.tcpi_bytes_received > 0;
+}
+
+/* Nothing of ours is under way to a client that sends, so it can be told without the daemon. */
+static void tell_late(const peer *p)
+{
+    static const char text[] =
+        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    ssize_t sent = send(p->fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent; /* its buffer is empty, so all of it went, or the client is gone */
+}
+
+static void shut_late_one(peers *ps, peer *p)
+{
+    bool is_head = p->doing == PEER_SENDS_HEAD || (p->doing == PEER_IDLE && has_begun(p));
+    if (!p->shut && (is_head || p->doing == PEER_SENDS_BODY))
+        tell_late(p);
+    if (p->doing == PEER_READS || p->doing == PEER_READS_REST) {
+        /* Closed without it, the system would go on sending, for minutes, to one that does not read. */
+        struct linger none = {.l_onoff = 1};
+        setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    }
+    shut(ps, p,
+         is_head                       ? PEER_LATE_HEAD
+         : p->doing == PEER_READS_REST ? PEER_LATE_READING
+                                       : (peer_late)p->doing);
+}
+
+/* Does the client have the turn to send? */
+static bool is_sending(const peer *p)
+{
+    return p->doing <= PEER_SENDS_BODY || p->doing == PEER_READS_REST;
+}
+
+/* That is its own doing, and not counted. */
 static void shut_gone(const peer *ring)
 {
     for (peer *p = ring->next; p != ring; p = p->next)
-        if (p->doing == PEER_SENDS && is_at_end(p->fd))
-            shut(p);
+        if (is_sending(p) && is_at_end(p->fd))
+            shutdown(p->fd, SHUT_RDWR);
 }
 
-static void shut_late(peers *ps, const peer *ring, uint64_t now_ns)
+static void shut_late(peers *ps, peer *ring, uint64_t now_ns)
 {
     for (peer *p = ring->next; p != ring; p = p->next) {
         if (is_late(ps, p, now_ns))
-            shut(p);
+            shut_late_one(ps, p);
         else
             note_time(ps, p);
     }
@@ -168,8 +285,34 @@ static void settle_idle(peers *ps)
 {
     for (peer *p = ps->recent.next, *next; p != &ps->recent; p = next) {
         next = p->next;
-        if (p->doing == PEER_SENDS)
+        if (p->doing <= PEER_SENDS_BODY)
             settle(ps, p, true);
+    }
+}
+
+static bool is_unread(const peer *p)
+{
+    int left = 0;
+    return ioctl(p->fd, SIOCOUTQ, &left) == 0 && left > 0;
+}
+
+/* Most replies are read before anybody looks, at no cost. Where one is not, its window begins now, or its
+ * rest becomes what the client does, or is no more. */
+static void look_at_reading(peers *ps, uint64_t now_ns)
+{
+    for (peer *p = ps->recent.next; p != &ps->recent; p = p->next) {
+        bool idle = p->doing == PEER_IDLE && !p->first && is_unread(p);
+        if (idle || (p->doing == PEER_READS && !p->watched)) {
+            p->doing = idle ? PEER_READS_REST : PEER_READS;
+            p->watched = true;
+            p->since_ns = now_ns;
+            count_read(p);
+            note_time(ps, p);
+        } else if (p->doing == PEER_READS_REST && !is_unread(p)) {
+            p->doing = PEER_IDLE;
+            p->since_ns = now_ns;
+            note_time(ps, p);
+        }
     }
 }
 
@@ -183,6 +326,7 @@ void peers_look(peers *ps, uint64_t now_ns)
     }
     ps->look_ns = now_ns;
     shut_gone(&ps->recent);
+    look_at_reading(ps, now_ns);
     settle_idle(ps);
     if (now_ns < ps->late_ns)
         return;
@@ -207,11 +351,11 @@ uint64_t peers_next_look_ns(const peers *ps)
 /* --- by order --- */
 
 /* What came first into a ring is at its end. */
-static bool shut_last_idle(const peer *ring)
+static bool shut_last_idle(peers *ps, peer *ring)
 {
     for (peer *p = ring->prev; p != ring; p = p->prev) {
-        if (p->doing == PEER_SENDS) {
-            shut(p);
+        if (p->doing == PEER_IDLE && !p->shut) {
+            shut(ps, p, PEER_LATE_DESCRIPTORS);
             return true;
         }
     }
@@ -220,15 +364,15 @@ static bool shut_last_idle(const peer *ring)
 
 void peers_shut_idlest(peers *ps)
 {
-    if (!shut_last_idle(&ps->settled))
-        shut_last_idle(&ps->recent);
+    if (!shut_last_idle(ps, &ps->settled))
+        shut_last_idle(ps, &ps->recent);
 }
 
 static void shut_ring(const peer *ring, bool all)
 {
     for (peer *p = ring->next; p != ring; p = p->next)
-        if (all || p->doing == PEER_SENDS)
-            shut(p);
+        if (all || is_sending(p))
+            shutdown(p->fd, SHUT_RDWR);
 }
 
 void peers_shut_idle(peers *ps)

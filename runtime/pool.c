@@ -376,6 +376,14 @@ pool_depths pool_depths_of(const pool *p, unsigned worker_index)
     return worker_depths(p->workers[worker_index]);
 }
 
+uint64_t pool_ended(const pool *p, peer_late why)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < p->config.workers; i++)
+        n += worker_ended(p->workers[i], why);
+    return n;
+}
+
 pool_heavies pool_heavies_of(const pool *p)
 {
     pool_heavies n = {.running = atomic_load_explicit(&p->heavies_running, memory_order_relaxed),

@@ -163,6 +163,9 @@ typedef struct pool_depths {
 } pool_depths;
 pool_depths pool_depths_of(const pool *p, unsigned worker_index);
 
+/* For the admin: how many connections were ended for that reason. Thread: any. */
+uint64_t pool_ended(const pool *p, peer_late why);
+
 /* For the admin: heavy workers that run, may run, and are in a handler just now. Thread: any. */
 typedef struct pool_heavies {
     unsigned running, max, busy;

@@ -50,6 +50,7 @@ void task_begin(HttpTask *t, void *owner)
     t->version_minor = 1;
     t->owner = owner;
     t->connection = t->response = NULL;
+    t->peer = NULL;
     t->ip = NULL;
     t->method_id = -1;
     t->method = t->target = t->path = t->query = t->id = (str){0};

@@ -64,10 +64,11 @@ typedef struct HttpTask {
     bool dropped;           /* [owner] cancelled while a coroutine or a ring still held it */
     unsigned version_minor; /* of HTTP/1.x */
 
-    void *owner;      /* the thread object that made it; NULL for a request without a socket */
-    void *connection; /* the daemon's connection; for runtime/http only */
-    void *response;   /* what its reply was made of; for runtime/http only */
-    const char *ip;   /* the peer's address as text, or NULL on a Unix socket */
+    void *owner;       /* the thread object that made it; NULL for a request without a socket */
+    void *connection;  /* the daemon's connection; for runtime/http only */
+    struct peer *peer; /* what is known of the connection, or NULL; likewise */
+    void *response;    /* what its reply was made of; for runtime/http only */
+    const char *ip;    /* the peer's address as text, or NULL on a Unix socket */
 
     /* The request. */
     int method_id; /* enum http_method */

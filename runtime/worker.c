@@ -542,6 +542,11 @@ unsigned worker_index(const worker *w)
     return w->index;
 }
 
+uint64_t worker_ended(const worker *w, peer_late why)
+{
+    return http_ended(w->http, why);
+}
+
 pool_depths worker_depths(const worker *w)
 {
     size_t done = 0;

@@ -33,6 +33,9 @@ unsigned worker_index(const worker *w);
 /* Does it sleep? Thread: any. */
 bool worker_rests(const worker *w);
 
+/* How many of its connections were ended for that reason. Thread: any. */
+uint64_t worker_ended(const worker *w, peer_late why);
+
 /* Thread: any. */
 pool_depths worker_depths(const worker *w);
 

@@ -11,6 +11,12 @@
 
 static const uint64_t MS = 1000000, IDLE_NS = 60000 * (uint64_t)1000000, BEGIN = 5000 * (uint64_t)1000000;
 
+/* Each of these times has another length below, where they are told apart. */
+static const peer_limits all_alike = {.idle_ns = 60000 * (uint64_t)1000000,
+                                      .head_ns = 60000 * (uint64_t)1000000,
+                                      .body_ns = 60000 * (uint64_t)1000000,
+                                      .reading_ns = 60000 * (uint64_t)1000000};
+
 /* A connection over TCP: ours, and the client's end. */
 typedef struct line {
     int ours, client;
@@ -21,7 +27,7 @@ static peers ps;
 
 static void set_up(void)
 {
-    ck_assert_int_eq(peers_init(&ps, IDLE_NS), 0);
+    ck_assert_int_eq(peers_init(&ps, &all_alike), 0);
 }
 
 static line open_line(uint64_t now_ns)
@@ -115,7 +121,7 @@ START_TEST(a_request_begins_the_time_anew)
 {
     line l = open_line(BEGIN);
     live_until(BEGIN + IDLE_NS / 2);
-    peers_move(&ps, l.p, PEER_SENDS, BEGIN + IDLE_NS / 2);
+    peers_move(&ps, l.p, PEER_IDLE, BEGIN + IDLE_NS / 2);
     live_until(BEGIN + IDLE_NS + IDLE_NS / 2 - 1);
     ck_assert(!is_shut(&l));
     live_until(BEGIN + 2 * IDLE_NS);
@@ -157,6 +163,8 @@ START_TEST(who_reads_slowly_is_not_late_and_who_stops_reading_is)
     line l = open_line(BEGIN);
     uint64_t now = BEGIN;
     peers_move(&ps, l.p, PEER_READS, now);
+    now += PEERS_LOOK_MS * MS;
+    live_until(now);
     char some[65536];
     for (int i = 0; i < 5; i++) {
         send_much(&l);
@@ -224,7 +232,7 @@ END_TEST
 START_TEST(without_a_limit_nobody_is_late)
 {
     peers_fini(&ps);
-    ck_assert_int_eq(peers_init(&ps, 0), 0);
+    ck_assert_int_eq(peers_init(&ps, &(peer_limits){0}), 0);
     line l = open_line(BEGIN);
     live_until(BEGIN + 100 * IDLE_NS);
     ck_assert(!is_shut(&l));
@@ -257,7 +265,7 @@ START_TEST(the_idlest_is_the_first_to_go)
     line waits = open_line(BEGIN), old = open_line(BEGIN), young = open_line(BEGIN);
     peers_move(&ps, waits.p, PEER_WAITS, BEGIN);
     live_until(BEGIN + 2 * PEERS_LOOK_MS * MS);
-    peers_move(&ps, young.p, PEER_SENDS, BEGIN + 2 * PEERS_LOOK_MS * MS);
+    peers_move(&ps, young.p, PEER_IDLE, BEGIN + 2 * PEERS_LOOK_MS * MS);
     peers_shut_idlest(&ps);
     ck_assert(is_shut(&old));
     ck_assert(!is_shut(&young));
@@ -269,6 +277,137 @@ START_TEST(the_idlest_is_the_first_to_go)
     ck_assert(!is_shut(&waits));
     close_line(&waits);
     peers_fini(&ps);
+}
+END_TEST
+
+/* --- each thing has its own time --- */
+
+enum { HEAD_S = 2, BODY_S = 4, READING_S = 6, IDLE_S = 8, RATE = 100 };
+
+#define S(n) ((uint64_t)(n)*1000 * MS)
+
+static void set_up_apart(void)
+{
+    peers_fini(&ps);
+    peer_limits limits = {.idle_ns = S(IDLE_S),
+                          .head_ns = S(HEAD_S),
+                          .body_ns = S(BODY_S),
+                          .body_rate = RATE,
+                          .reading_ns = S(READING_S),
+                          .reading_rate = RATE};
+    ck_assert_int_eq(peers_init(&ps, &limits), 0);
+}
+
+/* It is shut down within a look of that moment, and not before. */
+static void expect_end(line *l, uint64_t at_ns, peer_late why)
+{
+    live_until(at_ns - 1);
+    ck_assert(!is_shut(l));
+    live_until(at_ns + PEERS_LOOK_MS * MS);
+    ck_assert(is_shut(l));
+    ck_assert_uint_eq(peers_late(&ps, why), 1);
+    close_line(l);
+    peers_fini(&ps);
+}
+
+START_TEST(the_first_head_has_its_time_from_the_opening)
+{
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_SENDS_HEAD, BEGIN + S(1));
+    expect_end(&l, BEGIN + S(HEAD_S), PEER_LATE_HEAD);
+}
+END_TEST
+
+START_TEST(a_later_head_has_its_time_from_its_first_line)
+{
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_WAITS, BEGIN);
+    peers_move(&ps, l.p, PEER_IDLE, BEGIN + S(1));
+    live_until(BEGIN + S(5));
+    peers_move(&ps, l.p, PEER_SENDS_HEAD, BEGIN + S(5));
+    expect_end(&l, BEGIN + S(5 + HEAD_S), PEER_LATE_HEAD);
+}
+END_TEST
+
+START_TEST(idleness_has_its_time_from_the_last_reply)
+{
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_WAITS, BEGIN);
+    peers_move(&ps, l.p, PEER_IDLE, BEGIN + S(1));
+    expect_end(&l, BEGIN + S(1 + IDLE_S), PEER_LATE_IDLE);
+}
+END_TEST
+
+START_TEST(a_body_that_drips_is_late)
+{
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_SENDS_BODY, BEGIN);
+    for (int s = 1; s < BODY_S; s++) {
+        live_until(BEGIN + S(s));
+        peers_got(l.p, RATE - 1);
+    }
+    peers_got(l.p, RATE - 1);
+    expect_end(&l, BEGIN + S(BODY_S), PEER_LATE_BODY);
+}
+END_TEST
+
+START_TEST(a_body_at_its_rate_may_take_for_ever_and_is_late_once_it_stalls)
+{
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_SENDS_BODY, BEGIN);
+    for (int s = 1; s <= 20 * BODY_S; s++) {
+        peers_got(l.p, RATE);
+        live_until(BEGIN + S(s));
+        ck_assert(!is_shut(&l));
+    }
+    live_until(BEGIN + S(22 * BODY_S + 2));
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(who_is_late_with_a_head_is_told_so)
+{
+    char text[128] = "";
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_SENDS_HEAD, BEGIN);
+    live_until(BEGIN + S(HEAD_S + 1));
+    ck_assert_int_gt(recv(l.client, text, sizeof(text) - 1, 0), 0);
+    ck_assert_int_eq(strncmp(text, "HTTP/1.1 408 ", 13), 0);
+    ck_assert(is_shut(&l));
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+/* --- crowds --- */
+
+START_TEST(one_too_many_of_an_address_is_shut)
+{
+    peers_fini(&ps);
+    peer_limits limits = all_alike;
+    ck_assert_int_eq(crowd_new(2, 10, &limits.crowd), 0);
+    ck_assert_int_eq(peers_init(&ps, &limits), 0);
+    line a = open_line(BEGIN), b = open_line(BEGIN), c = open_line(BEGIN);
+    ck_assert(!is_shut(&a));
+    ck_assert(!is_shut(&b));
+    ck_assert(is_shut(&c));
+    ck_assert_uint_eq(peers_late(&ps, PEER_LATE_CROWD), 1);
+    close_line(&c);
+    close_line(&a);
+    line d = open_line(BEGIN);
+    ck_assert(!is_shut(&d));
+    close_line(&b);
+    close_line(&d);
+    peers_fini(&ps);
+    crowd_free(limits.crowd);
 }
 END_TEST
 
@@ -289,6 +428,13 @@ int main(void)
     tcase_add_test(t, without_a_limit_nobody_is_late);
     tcase_add_test(t, shutting_the_idle_spares_who_is_answered);
     tcase_add_test(t, the_idlest_is_the_first_to_go);
+    tcase_add_test(t, the_first_head_has_its_time_from_the_opening);
+    tcase_add_test(t, a_later_head_has_its_time_from_its_first_line);
+    tcase_add_test(t, idleness_has_its_time_from_the_last_reply);
+    tcase_add_test(t, a_body_that_drips_is_late);
+    tcase_add_test(t, a_body_at_its_rate_may_take_for_ever_and_is_late_once_it_stalls);
+    tcase_add_test(t, who_is_late_with_a_head_is_told_so);
+    tcase_add_test(t, one_too_many_of_an_address_is_shut);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -216,7 +216,7 @@ static const pool_config usual = {
     .max_connections = 100,
     .max_queue = 100,
     .forced_read_ns = 3600 * SECOND,
-    .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
+    .http = {.header_room = 16384, .max_body = 1 << 20, .limits = {.idle_ns = 60 * SECOND}},
 };
 
 static int try_start(pool_config config)
@@ -631,7 +631,7 @@ static const pool_config growing = {
     .max_connections = 100,
     .max_queue = 100,
     .forced_read_ns = 3600 * SECOND,
-    .http = {.header_room = 16384, .max_body = 1 << 20, .idle_timeout_s = 60},
+    .http = {.header_room = 16384, .max_body = 1 << 20, .limits = {.idle_ns = 60 * SECOND}},
 };
 
 START_TEST(blocked_heavy_workers_are_joined_by_others)

@@ -1,0 +1,22 @@
+/* siphash: SipHash-2-4, a keyed hash of short texts. (Aumasson and Bernstein, "SipHash: a fast short-input
+ * PRF", 2012.)
+ *
+ * For tables whose keys clients choose: without the key, nobody can find texts that meet in one place.
+ * Threads: any. */
+#ifndef QUEUE_SIPHASH_H
+#define QUEUE_SIPHASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct siphash_key {
+    uint64_t k[2];
+} siphash_key;
+
+/* A key that nobody can guess, from the system's random numbers. Returns: 0 or -errno. */
+int siphash_key_make(siphash_key *ret);
+
+/* The hash of n bytes. */
+uint64_t siphash(const siphash_key *key, const void *bytes, size_t n);
+
+#endif
