@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+import poolsrv
+
 from crowd import descriptors, gauge, rss_bytes, tool, UNDER_SANITIZER
 
 ADMIN = ("--admin", "127.0.0.1:0")
@@ -39,6 +41,14 @@ def test_a_million_requests_with_keys_of_their_own_leave_memory_flat(serve):
     if not UNDER_SANITIZER:
         assert rss_bytes(server) - before < 4 * MIB, (before, rss_bytes(server))
     assert server.get("/?a=1").status == 200
+
+
+def test_mixed_traffic_and_attacks():
+    """The short form of load/soak, which says what it looks at."""
+    done = subprocess.run([str(poolsrv.ROOT / "load/soak"), "--seconds", "10", "--program", poolsrv.PROGRAM],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=PATIENCE_S, check=False, env=poolsrv.environment())
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("lane", ("light", "heavy"))
