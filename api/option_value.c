@@ -23,6 +23,9 @@
     X(max_wait, 0, 86400)                                                                                    \
     X(max_body, 0, UINT64_C(1) << 40)                                                                        \
     X(header_room, 4096, 16 << 20)                                                                           \
+    X(max_request_line, 0, 16 << 20)                                                                         \
+    X(max_header_size, 0, 16 << 20)                                                                          \
+    X(max_headers, 0, 1000000)                                                                               \
     X(max_connections_per_address, 0, 1000000)                                                               \
     X(idle_timeout, 0, 86400)                                                                                \
     X(head_timeout, 0, 86400)                                                                                \

@@ -87,6 +87,11 @@ PS_API const char *ps_strerror(int code);
       "how long requests may wait for heavy threads; 503 at once if it is going to be longer; 0: no limit")  \
     X(SIZE, max_body, "max-body", 1048576, "BYTES", "largest request body; beyond it 413")                   \
     X(SIZE, header_room, "header-room", 8192, "BYTES", "memory a connection holds for heads")                \
+    X(SIZE, max_request_line, "max-request-line", 8192, "BYTES",                                             \
+      "longest request line that fits the header-room; beyond it 414; 0: no limit")                          \
+    X(SIZE, max_header_size, "max-header-size", 65536, "BYTES",                                              \
+      "a request's headers together, if the header-room holds them; beyond it 431; 0: no limit")             \
+    X(INT, max_headers, "max-headers", 100, "N", "headers of a request; beyond it 431; 0: no limit")         \
     X(INT, max_connections_per_address, "max-connections-per-address", 0, "N",                               \
       "open connections of one client's address, or of one IPv6 /64; 0: no limit")                           \
     X(SECONDS, idle_timeout, "idle-timeout", 60, "SECONDS",                                                  \

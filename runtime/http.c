@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -150,7 +151,12 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
     if (seen < 0 || (uint32_t)seen != t->header_count)
         return MHD_NO;
-    judgement j = judge_head(t->headers, t->header_count, version);
+    size_t line_bytes = t->method.n + 1 + t->target.n + 1 + strlen(version);
+    judgement j = judge_size(&h->config.head, line_bytes, t->headers, t->header_count);
+    if (!j.status)
+        j = judge_target(t->target);
+    if (!j.status)
+        j = judge_head(t->headers, t->header_count, version);
     if (j.status)
         return send_early(h, t, j.status, j.reason);
     t->version_minor = version[7] == '0' ? 0 : 1;

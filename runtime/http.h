@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/judge.h"
 #include "runtime/peers.h"
 #include "runtime/task.h"
 
@@ -26,6 +27,7 @@ typedef struct http_config {
     unsigned max_connections; /* beyond it clients wait in the listen queue */
     size_t header_room;       /* bytes a connection holds for its heads */
     uint64_t max_body;        /* bytes of a request's body */
+    head_limits head;         /* of a request's head, where the room holds more */
     peer_limits limits;       /* of a client's time */
     bool send_request_id;     /* X-Request-Id on every reply */
 } http_config;

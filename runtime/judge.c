@@ -49,6 +49,32 @@ static judgement refuse(int status, const char *reason)
     return (judgement){.status = status, .reason = reason};
 }
 
+judgement judge_size(const head_limits *limits, size_t line_bytes, const task_header *headers, uint32_t n)
+{
+    enum { HEADER_MARKS_BYTES = 4 };
+    size_t bytes = 0;
+    if (limits->line_bytes && line_bytes > limits->line_bytes)
+        return refuse(414, "The request line is longer than the server takes");
+    if (limits->headers && n > limits->headers)
+        return refuse(431, "The request has more headers than the server takes");
+    for (uint32_t i = 0; i < n; i++)
+        bytes += headers[i].name_bytes + headers[i].value_bytes + HEADER_MARKS_BYTES;
+    if (limits->header_bytes && bytes > limits->header_bytes)
+        return refuse(431, "The request's headers are larger than the server takes");
+    return (judgement){0};
+}
+
+judgement judge_target(str target)
+{
+    unsigned bad = 0;
+    for (size_t i = 0; i < target.n; i++) {
+        unsigned char c = (unsigned char)target.p[i];
+        bad |= (unsigned)(c <= ' ') | (unsigned)(c == 0x7f);
+    }
+    return bad ? refuse(400, "The request line holds a blank or a control character in its target")
+               : (judgement){0};
+}
+
 judgement judge_head(const task_header *headers, uint32_t n, const char *version)
 {
     judgement j = {0};

@@ -7,8 +7,10 @@
 #define RUNTIME_JUDGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "queue/str.h"
 #include "runtime/task.h"
 
 typedef struct judgement {
@@ -18,6 +20,21 @@ typedef struct judgement {
     uint64_t length;    /* its value */
     bool chunked;       /* Transfer-Encoding: chunked was there */
 } judgement;
+
+/* How large a head may be; 0 is no limit. A head that its connection has no memory for never gets here: the
+ * daemon answers it, with the same statuses. */
+typedef struct head_limits {
+    size_t line_bytes;   /* of the request line, without its end */
+    size_t header_bytes; /* of all headers: names, values, and four bytes each for ": " and the line's end */
+    uint32_t headers;    /* how many */
+} head_limits;
+
+/* Judge the size of a request's head, before what it says. Returns: 414, 431, or a status of 0. */
+judgement judge_size(const head_limits *limits, size_t line_bytes, const task_header *headers, uint32_t n);
+
+/* Judge what the request line names: libmicrohttpd takes all between its first and its last blank for the
+ * target, so that "GET /a HTTP/1.1\rHost: b GET /c HTTP/1.1" is one line. Returns: 400, or a status of 0. */
+judgement judge_target(str target);
 
 /* Judge the headers of a request; `version` is the request line's, "HTTP/1.1". */
 judgement judge_head(const task_header *headers, uint32_t n, const char *version);

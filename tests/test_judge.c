@@ -154,6 +154,55 @@ START_TEST(other_versions_are_505)
 }
 END_TEST
 
+/* --- size --- */
+
+static const task_header two[] = {{"Host", "test", 4, 4}, {"X-A", "12345", 3, 5}};
+enum { TWO_BYTES = 4 + 4 + 4 + 3 + 5 + 4 };
+
+START_TEST(head_at_its_limits_is_accepted)
+{
+    head_limits limits = {.line_bytes = 14, .header_bytes = TWO_BYTES, .headers = 2};
+    ck_assert_int_eq(judge_size(&limits, 14, two, 2).status, 0);
+}
+END_TEST
+
+START_TEST(head_beyond_one_limit_is_refused_with_a_reason)
+{
+    head_limits exact = {.line_bytes = 14, .header_bytes = TWO_BYTES, .headers = 2};
+    head_limits fewer = exact, smaller = exact;
+    fewer.headers = 1;
+    smaller.header_bytes = TWO_BYTES - 1;
+    ck_assert_int_eq(judge_size(&exact, 15, two, 2).status, 414);
+    ck_assert_int_eq(judge_size(&fewer, 14, two, 2).status, 431);
+    ck_assert_int_eq(judge_size(&smaller, 14, two, 2).status, 431);
+    ck_assert_ptr_nonnull(judge_size(&exact, 15, two, 2).reason);
+}
+END_TEST
+
+START_TEST(limit_of_0_is_none)
+{
+    head_limits none = {0};
+    ck_assert_int_eq(judge_size(&none, SIZE_MAX, two, 2).status, 0);
+}
+END_TEST
+
+/* --- target --- */
+
+START_TEST(target_without_blanks_is_accepted)
+{
+    ck_assert_int_eq(judge_target(STR("/a%20b?c=d&e#\xc3\xa4")).status, 0);
+    ck_assert_int_eq(judge_target(STR("*")).status, 0);
+}
+END_TEST
+
+static const char *const bad_targets[] = {"/a b", "/a\tb", " /", "/ ", "/\r", "/\n", "/\x01", "/\x7f", "/\x1f"};
+
+START_TEST(blank_or_control_character_in_a_target_is_refused)
+{
+    ck_assert_int_eq(judge_target(str_from(bad_targets[_i])).status, 400);
+}
+END_TEST
+
 #define COUNT(array) (int)(sizeof(array) / sizeof(array[0]))
 
 static Suite *judge_suite(void)
@@ -169,6 +218,11 @@ static Suite *judge_suite(void)
     tcase_add_test(tc, http_1_0_needs_no_host);
     tcase_add_test(tc, http_1_0_has_no_chunked_body);
     tcase_add_loop_test(tc, other_versions_are_505, 0, COUNT(versions));
+    tcase_add_test(tc, head_at_its_limits_is_accepted);
+    tcase_add_test(tc, head_beyond_one_limit_is_refused_with_a_reason);
+    tcase_add_test(tc, limit_of_0_is_none);
+    tcase_add_test(tc, target_without_blanks_is_accepted);
+    tcase_add_loop_test(tc, blank_or_control_character_in_a_target_is_refused, 0, COUNT(bad_targets));
     suite_add_tcase(s, tc);
     return s;
 }

@@ -141,7 +141,8 @@ static int on_redirect(lua_State *L)
     int status = opt_status(L, 2, 302);
     luaL_argcheck(L, status >= 300 && status < 400, 2, "a redirect has a status from 300 to 399");
     if (url.n == 0 || reply_has_control_char(url))
-        return luaL_error(L, "the target of a redirect is empty or holds a control character");
+        return luaL_error(L, "the target of a redirect, the header Location, is empty or holds a "
+                             "control character");
     lua_settop(L, 1);
     lua_pushcfunction(L, reply_on_header);
     reply_push_new(L, REPLY_EMPTY, status);
