@@ -195,7 +195,8 @@ START_TEST(target_without_blanks_is_accepted)
 }
 END_TEST
 
-static const char *const bad_targets[] = {"/a b", "/a\tb", " /", "/ ", "/\r", "/\n", "/\x01", "/\x7f", "/\x1f"};
+static const char *const bad_targets[] = {"/a b", "/a\tb", " /",    "/ ",   "/\r",
+                                          "/\n",  "/\x01", "/\x7f", "/\x1f"};
 
 START_TEST(blank_or_control_character_in_a_target_is_refused)
 {
