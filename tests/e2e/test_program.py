@@ -270,6 +270,7 @@ def test_help_lists_every_option_and_the_exit_codes():
     done = poolsrv.run("--help")
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("host port unix threads heavy-threads lane context max-connections max-queue max-body header-room "
+                 "max-request-line max-header-size max-headers "
                  "idle-timeout handler-timeout grace admin access-log log-level log-format request-id dev version "
                  "help").split():
         assert re.search(rf"^  --{name}\b", done.stdout, re.M), name
