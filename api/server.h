@@ -37,7 +37,8 @@ struct ps_server {
     listen_set admin_listening;
     admin *admin;
     pool *pool;
-    crowd *crowd; /* the pool's connections by address, if these are limited */
+    crowd *crowd;  /* the pool's connections by address, if these are limited */
+    trust trusted; /* by the threads of the pool; const while they run */
 
     void (*ready)(ps_server *srv, void *user);
     void *ready_user;

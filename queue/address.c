@@ -6,10 +6,10 @@ enum { V4_PREFIX_BYTES = 12, V4_PREFIX_BITS = 96, ADDRESS_BITS = 128 };
 
 static const uint8_t v4_prefix[V4_PREFIX_BYTES] = {[10] = 0xff, [11] = 0xff};
 
-bool address_parse(str text, address *ret_address)
+bool address_parse(str text, ip_address *ret_address)
 {
     char copy[ADDRESS_TEXT_BYTES];
-    address a;
+    ip_address a;
     if (text.n == 0 || text.n >= sizeof(copy) || memchr(text.p, 0, text.n))
         return false;
     memcpy(copy, text.p, text.n);
@@ -26,12 +26,12 @@ bool address_parse(str text, address *ret_address)
     return true;
 }
 
-bool address_is_v4(const address *a)
+bool address_is_v4(const ip_address *a)
 {
     return memcmp(a->bytes, v4_prefix, V4_PREFIX_BYTES) == 0;
 }
 
-void address_format(const address *a, char text[ADDRESS_TEXT_BYTES])
+void address_format(const ip_address *a, char text[ADDRESS_TEXT_BYTES])
 {
     if (address_is_v4(a))
         inet_ntop(AF_INET, a->bytes + V4_PREFIX_BYTES, text, ADDRESS_TEXT_BYTES);
@@ -39,7 +39,7 @@ void address_format(const address *a, char text[ADDRESS_TEXT_BYTES])
         inet_ntop(AF_INET6, a->bytes, text, ADDRESS_TEXT_BYTES);
 }
 
-void address_mask(address *a, unsigned bits)
+void address_mask(ip_address *a, unsigned bits)
 {
     for (unsigned i = 0; i < sizeof(a->bytes); i++) {
         unsigned left = bits > 8 * i ? bits - 8 * i : 0;
@@ -78,7 +78,7 @@ bool address_block_parse(str text, address_block *ret_block)
             return false;
         block.bits += before;
     }
-    address masked = block.base;
+    ip_address masked = block.base;
     address_mask(&masked, block.bits);
     if (memcmp(&masked, &block.base, sizeof(masked)) != 0)
         return false;
@@ -86,9 +86,9 @@ bool address_block_parse(str text, address_block *ret_block)
     return true;
 }
 
-bool address_in(const address *a, const address_block *block)
+bool address_in(const ip_address *a, const address_block *block)
 {
-    address masked = *a;
+    ip_address masked = *a;
     if (address_is_v4(a) && block->bits < V4_PREFIX_BITS)
         return false;
     address_mask(&masked, block->bits);

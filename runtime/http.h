@@ -17,6 +17,7 @@
 
 #include "runtime/peers.h"
 #include "runtime/task.h"
+#include "runtime/trust.h"
 
 typedef struct http http;
 
@@ -28,6 +29,7 @@ typedef struct http_config {
     uint64_t max_body;        /* bytes of a request's body */
     peer_limits limits;       /* of a client's time */
     bool send_request_id;     /* X-Request-Id on every reply */
+    const trust *trusted;     /* proxies, or NULL for none; the caller's */
 } http_config;
 
 /* What the owner is told. `owner` is what was given to http_new. */

@@ -21,7 +21,7 @@ static const struct {
 
 START_TEST(addresses_are_read_and_written)
 {
-    address a;
+    ip_address a;
     char text[ADDRESS_TEXT_BYTES];
     ck_assert(address_parse(str_from(good[_i].text), &a));
     address_format(&a, text);
@@ -53,14 +53,14 @@ static const char *const bad[] = {
 
 START_TEST(anything_else_is_no_address)
 {
-    address a;
+    ip_address a;
     ck_assert(!address_parse(str_from(bad[_i]), &a));
 }
 END_TEST
 
 START_TEST(an_address_ends_with_its_slice)
 {
-    address a;
+    ip_address a;
     char text[ADDRESS_TEXT_BYTES];
     ck_assert(address_parse((str){"1.2.3.45", 7}, &a));
     address_format(&a, text);
@@ -88,7 +88,7 @@ static const struct {
 START_TEST(a_block_holds_its_own_addresses_only)
 {
     address_block block;
-    address inside, outside;
+    ip_address inside, outside;
     ck_assert(address_block_parse(str_from(blocks[_i].block), &block));
     ck_assert(address_parse(str_from(blocks[_i].inside), &inside));
     ck_assert(address_parse(str_from(blocks[_i].outside), &outside));
@@ -126,7 +126,7 @@ END_TEST
 
 START_TEST(a_mask_leaves_the_first_bits)
 {
-    address a, all;
+    ip_address a, all;
     memset(&all, 0xff, sizeof(all));
     for (unsigned bits = 0; bits <= 128; bits++) {
         a = all;
