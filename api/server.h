@@ -11,6 +11,7 @@
 #include "api/paths.h"
 #include "api/poolsrv.h"
 #include "api/vms.h"
+#include "queue/bucket.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -24,6 +25,7 @@ struct ps_server {
 
     vm_module *modules; /* what ps_server_register was given */
     size_t module_count;
+    buckets *buckets; /* of rate limits; it locks for itself */
     vms vms;
     vm_config vm_config;
     app *apps; /* every generation, the newest first */

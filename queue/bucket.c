@@ -75,9 +75,18 @@ static uint64_t take(bucket *one, const bucket_rule *rule, uint64_t now_ns)
     return 0;
 }
 
-uint64_t buckets_take(buckets *b, str key, const bucket_rule *rule, uint64_t now_ns)
+/* Under a key for each limiter: then the same text is another bucket for another one, and nothing is copied.
+ */
+static uint64_t hash(const buckets *b, uint64_t limiter, str key)
 {
-    uint64_t tag = siphash(&b->hash_key, key.p, key.n);
+    siphash_key own = b->hash_key;
+    own.k[0] ^= limiter;
+    return siphash(&own, key.p, key.n);
+}
+
+uint64_t buckets_take(buckets *b, uint64_t limiter, str key, const bucket_rule *rule, uint64_t now_ns)
+{
+    uint64_t tag = hash(b, limiter, key);
     shard *s = &b->shards[tag % SHARDS];
     size_t set = tag / SHARDS % SHARD_SETS;
     pthread_mutex_lock(&s->lock);

@@ -38,8 +38,9 @@ buckets *buckets_new(void);
 /* NULL is fine. */
 void buckets_free(buckets *b);
 
-/* Take a token of the bucket of that key. Returns: 0 when there was one, else how long until there is, in
+/* Take a token of the bucket of that key. Each limiter has buckets of its own: `limiter` tells them apart,
+ * and is not for clients to choose. Returns: 0 when there was one, else how long until there is, in
  * nanoseconds. */
-uint64_t buckets_take(buckets *b, str key, const bucket_rule *rule, uint64_t now_ns);
+uint64_t buckets_take(buckets *b, uint64_t limiter, str key, const bucket_rule *rule, uint64_t now_ns);
 
 #endif

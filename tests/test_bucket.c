@@ -26,7 +26,7 @@ static void tear_down(void)
 
 static uint64_t take(const char *key, uint64_t now_ns)
 {
-    return buckets_take(b, str_from(key), &ten_a_second, now_ns);
+    return buckets_take(b, 1, str_from(key), &ten_a_second, now_ns);
 }
 
 /* How many of n at once are let through. */
@@ -71,11 +71,12 @@ START_TEST(in_the_long_run_the_rate_holds)
 }
 END_TEST
 
-START_TEST(keys_do_not_touch_each_other)
+START_TEST(keys_and_limiters_do_not_touch_each_other)
 {
     ck_assert_int_eq(let_through("a", 1000, start_ns), 5);
     ck_assert_int_eq(let_through("b", 1000, start_ns), 5);
-    ck_assert_int_eq(buckets_take(b, (str){"a\0b", 3}, &ten_a_second, start_ns) == 0, 1);
+    ck_assert_uint_eq(buckets_take(b, 1, (str){"a\0b", 3}, &ten_a_second, start_ns), 0);
+    ck_assert_uint_eq(buckets_take(b, 2, STR("a"), &ten_a_second, start_ns), 0);
 }
 END_TEST
 
@@ -90,12 +91,12 @@ END_TEST
 START_TEST(extreme_rules_do_not_overflow)
 {
     bucket_rule slow = {.interval_ns = UINT64_C(1) << 61, .burst = 1};
-    ck_assert_uint_eq(buckets_take(b, STR("slow"), &slow, start_ns), 0);
-    ck_assert_uint_eq(buckets_take(b, STR("slow"), &slow, start_ns), slow.interval_ns);
+    ck_assert_uint_eq(buckets_take(b, 1, STR("slow"), &slow, start_ns), 0);
+    ck_assert_uint_eq(buckets_take(b, 1, STR("slow"), &slow, start_ns), slow.interval_ns);
     bucket_rule fast = {.interval_ns = 1, .burst = 1};
-    ck_assert_uint_eq(buckets_take(b, STR("fast"), &fast, start_ns), 0);
-    ck_assert_uint_eq(buckets_take(b, STR("fast"), &fast, start_ns), 1);
-    ck_assert_uint_eq(buckets_take(b, STR("fast"), &fast, start_ns + 1), 0);
+    ck_assert_uint_eq(buckets_take(b, 1, STR("fast"), &fast, start_ns), 0);
+    ck_assert_uint_eq(buckets_take(b, 1, STR("fast"), &fast, start_ns), 1);
+    ck_assert_uint_eq(buckets_take(b, 1, STR("fast"), &fast, start_ns + 1), 0);
 }
 END_TEST
 
@@ -156,7 +157,7 @@ int main(void)
     tcase_add_test(tests, refused_requests_take_nothing);
     tcase_add_test(tests, a_bucket_never_holds_more_than_its_burst);
     tcase_add_test(tests, in_the_long_run_the_rate_holds);
-    tcase_add_test(tests, keys_do_not_touch_each_other);
+    tcase_add_test(tests, keys_and_limiters_do_not_touch_each_other);
     tcase_add_test(tests, a_clock_that_a_thread_read_earlier_does_no_harm);
     tcase_add_test(tests, extreme_rules_do_not_overflow);
     tcase_add_test(tests, a_flood_of_keys_does_not_empty_the_bucket_that_is_used_up);
