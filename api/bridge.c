@@ -77,7 +77,7 @@ static void answer_allow(HttpTask *t, unsigned allowed)
     done(t);
 }
 
-/* "http://host/path" asks for "/path" (RFC 9112, 3.2.2). */
+/* "http://host/path" asks for "/path" on that host, whatever the header says (RFC 9112, 3.2.2). */
 static void strip_authority(HttpTask *t)
 {
     static const str schemes[] = {{"http://", 7}, {"https://", 8}};
@@ -87,6 +87,8 @@ static void strip_authority(HttpTask *t)
             continue;
         const char *host = t->path.p + scheme.n;
         const char *slash = memchr(host, '/', t->path.n - scheme.n);
+        if (!t->host.p)
+            t->host = (str){host, slash ? (size_t)(slash - host) : t->path.n - scheme.n};
         t->path = slash ? (str){slash, t->path.n - (size_t)(slash - t->path.p)} : STR("/");
         return;
     }
@@ -146,6 +148,8 @@ static void fill(vm_request *r, HttpTask *t)
         .query = t->query,
         .body = {t->request_body.p ? t->request_body.p : "", t->request_body.n},
         .ip = t->ip,
+        .scheme = t->scheme,
+        .authority = t->host,
         .headers = t->headers,
         .header_count = t->header_count,
         .param_names = t->route->params,

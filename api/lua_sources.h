@@ -13,6 +13,7 @@
     X(definition)                                                                                            \
     X(freeze)                                                                                                \
     X(hooks)                                                                                                 \
+    X(limit)                                                                                                 \
     X(path)                                                                                                  \
     X(places)                                                                                                \
     X(suggest)                                                                                               \

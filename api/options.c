@@ -9,6 +9,7 @@
 #include "api/error.h"
 #include "api/nearest.h"
 #include "api/option_value.h"
+#include "runtime/trust.h"
 
 /* A preset as text: numbers are spelled by the preprocessor, the others are text. */
 #define PRESET_INT(preset)     #preset
@@ -233,6 +234,13 @@ int options_check(const ps_options *opt, ps_error *err)
     if (opt->max_heavy && opt->heavy_threads > opt->max_heavy)
         return error_set(err, PS_EINVAL, "max_heavy = %d: expected at least heavy_threads, which is %d",
                          opt->max_heavy, opt->heavy_threads);
+    trust trusted;
+    if (opt->trust_proxy && trust_parse(str_from(opt->trust_proxy), &trusted) < 0)
+        return error_set(
+            err, PS_EINVAL,
+            "trust_proxy = %.200s: expected at most %d blocks of addresses without bits behind their "
+            "prefix, or unix, such as 10.0.0.0/8,fd00::/8,unix",
+            opt->trust_proxy, TRUST_BLOCKS_MAX);
     return 0;
 }
 

@@ -38,6 +38,7 @@ void ps_server_free(ps_server *srv)
         vm_close(srv->first);
     vms_fini(&srv->vms);
     app_free_all(srv->apps);
+    buckets_free(srv->buckets);
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
     log_free(srv->log);

@@ -11,6 +11,7 @@
 #include "api/paths.h"
 #include "api/poolsrv.h"
 #include "api/vms.h"
+#include "queue/bucket.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -24,6 +25,7 @@ struct ps_server {
 
     vm_module *modules; /* what ps_server_register was given */
     size_t module_count;
+    buckets *buckets; /* of rate limits; it locks for itself */
     vms vms;
     vm_config vm_config;
     app *apps; /* every generation, the newest first */
@@ -37,7 +39,8 @@ struct ps_server {
     listen_set admin_listening;
     admin *admin;
     pool *pool;
-    crowd *crowd; /* the pool's connections by address, if these are limited */
+    crowd *crowd;  /* the pool's connections by address, if these are limited */
+    trust trusted; /* by the threads of the pool; const while they run */
 
     void (*ready)(ps_server *srv, void *user);
     void *ready_user;

@@ -111,6 +111,7 @@ vm_config server_vm_config(ps_server *srv)
         .context = srv->opt.context,
         .sources = sources,
         .source_count = sizeof(sources) / sizeof(sources[0]),
+        .buckets = srv->buckets,
         .modules = srv->modules,
         .module_count = srv->module_count,
         .log_user = srv,
@@ -131,6 +132,9 @@ static int make_log(ps_server *srv, ps_error *err)
 static int load_first(ps_server *srv, const char *path, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
+    srv->buckets = buckets_new();
+    if (!srv->buckets)
+        return error_set(err, PS_ENOMEM, "out of memory");
     srv->vm_config = server_vm_config(srv);
     srv->vm_config.file_user = srv;
     srv->vm_config.file = on_vm_file;

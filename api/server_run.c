@@ -113,6 +113,8 @@ static int make_pool(ps_server *srv, char *error)
                   "only %u connections at a time, not %d: the limit of descriptors is %lu (ulimit -n)", room,
                   o->max_connections, have);
     run_limits limits = server_limits(srv);
+    if (o->trust_proxy)
+        (void)trust_parse(str_from(o->trust_proxy), &srv->trusted); /* options_check has */
     pool_config config = {
         .workers = (unsigned)o->threads,
         .heavies = (unsigned)o->heavy_threads,
@@ -132,7 +134,8 @@ static int make_pool(ps_server *srv, char *error)
                           .header_bytes = (size_t)o->max_header_size,
                           .headers = (uint32_t)o->max_headers},
                  .limits = peer_limits_of(srv),
-                 .send_request_id = o->request_id},
+                 .send_request_id = o->request_id,
+                 .trusted = o->trust_proxy ? &srv->trusted : NULL},
         .listen_fds = srv->listening.fds,
         .own_listeners = srv->listening.own,
     };

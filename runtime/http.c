@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "runtime/canned.h"
+#include "runtime/forwarded.h"
 #include "runtime/http_reply.h"
 #include "runtime/judge.h"
 #include "runtime/peers.h"
@@ -141,6 +142,26 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
     return task_add_header(cls, (str){name, name_bytes}, v) == 0 ? MHD_YES : MHD_NO;
 }
 
+/* Whether what the peer says of its own client counts. */
+static bool is_trusted(const trust *t, const peer *p)
+{
+    ip_address a;
+    if (!p)
+        return false;
+    return p->ip[0] ? address_parse(str_from(p->ip), &a) && trust_has(t, &a) : t->unix_peer;
+}
+
+static void ask_proxy(HttpTask *t, const trust *trusted)
+{
+    forwarded f = forwarded_read(trusted, t->headers, t->header_count);
+    if (f.has_client) {
+        address_format(&f.client, t->ip_text);
+        t->ip = t->ip_text;
+    }
+    t->scheme = f.scheme;
+    t->host = f.host;
+}
+
 static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *version)
 {
     t->judged = true;
@@ -151,6 +172,8 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
     if (seen < 0 || (uint32_t)seen != t->header_count)
         return MHD_NO;
+    if (h->config.trusted && is_trusted(h->config.trusted, p))
+        ask_proxy(t, h->config.trusted);
     size_t line_bytes = t->method.n + 1 + t->target.n + 1 + strlen(version);
     judgement j = judge_size(&h->config.head, line_bytes, t->headers, t->header_count);
     if (!j.status)

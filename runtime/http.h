@@ -18,6 +18,7 @@
 #include "runtime/judge.h"
 #include "runtime/peers.h"
 #include "runtime/task.h"
+#include "runtime/trust.h"
 
 typedef struct http http;
 
@@ -30,6 +31,7 @@ typedef struct http_config {
     head_limits head;         /* of a request's head, where the room holds more */
     peer_limits limits;       /* of a client's time */
     bool send_request_id;     /* X-Request-Id on every reply */
+    const trust *trusted;     /* proxies, or NULL for none; the caller's */
 } http_config;
 
 /* What the owner is told. `owner` is what was given to http_new. */

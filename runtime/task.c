@@ -52,6 +52,8 @@ void task_begin(HttpTask *t, void *owner)
     t->connection = t->response = NULL;
     t->peer = NULL;
     t->ip = NULL;
+    t->scheme = NULL;
+    t->host = (str){0};
     t->method_id = -1;
     t->method = t->target = t->path = t->query = t->id = (str){0};
     t->headers = t->inline_headers;

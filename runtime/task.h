@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "queue/address.h"
 #include "queue/buf.h"
 #include "queue/str.h"
 #include "runtime/limits.h"
@@ -64,11 +65,13 @@ typedef struct HttpTask {
     bool dropped;           /* [owner] cancelled while a coroutine or a ring still held it */
     unsigned version_minor; /* of HTTP/1.x */
 
-    void *owner;       /* the thread object that made it; NULL for a request without a socket */
-    void *connection;  /* the daemon's connection; for runtime/http only */
-    struct peer *peer; /* what is known of the connection, or NULL; likewise */
-    void *response;    /* what its reply was made of; for runtime/http only */
-    const char *ip;    /* the peer's address as text, or NULL on a Unix socket */
+    void *owner;        /* the thread object that made it; NULL for a request without a socket */
+    void *connection;   /* the daemon's connection; for runtime/http only */
+    struct peer *peer;  /* what is known of the connection, or NULL; likewise */
+    void *response;     /* what its reply was made of; for runtime/http only */
+    const char *ip;     /* the client's address as text, or NULL on a Unix socket */
+    const char *scheme; /* a constant that a trusted proxy said, or NULL: http */
+    str host;           /* what a trusted proxy or an absolute target said; p is NULL: the header counts */
 
     /* The request. */
     int method_id; /* enum http_method */
@@ -112,6 +115,7 @@ typedef struct HttpTask {
     void *user;
 
     char id_text[TASK_ID_BYTES];
+    char ip_text[ADDRESS_TEXT_BYTES]; /* for ip, where a proxy said it */
     char target_text[TASK_INLINE_TARGET];
     task_header inline_headers[TASK_INLINE_HEADERS];
 } HttpTask;

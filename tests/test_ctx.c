@@ -82,6 +82,18 @@ START_TEST(method_of_a_head_request_is_head)
 }
 END_TEST
 
+START_TEST(scheme_and_host_are_what_was_said_or_what_goes_without_saying)
+{
+    open_app(_i, "function api.get(ctx) return ctx.scheme .. ' ' .. tostring(ctx.host) .. ' ' .. "
+                 "tostring(ctx.host) end");
+    ck_assert_str_eq(GET(.ip = NULL), "200 text/plain|http nil nil");
+    ck_assert_str_eq(GET(.headers = {"hOST", "a:1"}), "200 text/plain|http a:1 a:1");
+    ck_assert_str_eq(GET(.scheme = "https", .authority = "b", .headers = {"Host", "a"}),
+                     "200 text/plain|https b b");
+    ck_assert_str_eq(GET(.headers = {"Host", "c"}), "200 text/plain|http c c");
+}
+END_TEST
+
 START_TEST(ip_is_nil_where_there_is_none)
 {
     open_app(_i, "function api.get(ctx) return tostring(ctx.ip) .. tostring(ctx.ip) end");
@@ -919,6 +931,7 @@ static Suite *ctx_suite(void)
         values_tell_the_request,
         values_may_be_read_again,
         method_of_a_head_request_is_head,
+        scheme_and_host_are_what_was_said_or_what_goes_without_saying,
         ip_is_nil_where_there_is_none,
         id_is_made_at_its_first_use,
         values_stay_the_same_however_often_they_are_read,

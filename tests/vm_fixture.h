@@ -32,6 +32,7 @@ typedef struct ask {
     const char *route;                      /* as in the signature: "GET /users/:id" */
     const char *method;                     /* NULL: the route's */
     const char *path, *target, *ip, *id;    /* NULL: "/", "/", none, "req-1" */
+    const char *scheme, *authority;         /* NULL: nobody said */
     const char *query;                      /* raw */
     size_t memory_bytes;                    /* 0: no limit */
     str body;                               /* bytes */
@@ -204,6 +205,8 @@ static inline void call_begin(vm_fixture *fx, call *c, const ask *a)
         .query = str_from(a->query),
         .body = a->body,
         .ip = a->ip,
+        .scheme = a->scheme,
+        .authority = {a->authority, a->authority ? strlen(a->authority) : 0},
         .headers = c->headers,
         .header_count = fixture_headers(c, a),
         .param_names = c->param_names,

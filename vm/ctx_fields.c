@@ -319,6 +319,16 @@ void ctx_field_push_value(lua_State *L, vm_run *run, enum ctx_field field)
     case CTX_IP:
         lua_pushstring(L, r->ip); /* nil for NULL */
         return;
+    case CTX_SCHEME:
+        text = r->scheme ? str_from(r->scheme) : STR("http");
+        break;
+    case CTX_HOST:
+        text = r->authority.p ? r->authority : header_of(r, STR("host"));
+        if (!text.p) {
+            lua_pushnil(L);
+            return;
+        }
+        break;
     case CTX_ID:
         text = r->id(r->host);
         break;
@@ -347,13 +357,14 @@ static int likely_field(const char *name, size_t n)
     case 2:
         return name[1] == 'p' ? CTX_IP : CTX_ID;
     case 4:
-        return name[0] == 'p' ? CTX_PATH : name[0] == 'b' ? CTX_BODY : CTX_JSON;
+        return name[0] == 'p' ? CTX_PATH : name[0] == 'b' ? CTX_BODY : name[0] == 'h' ? CTX_HOST : CTX_JSON;
     case 5:
         return CTX_QUERY;
     case 6:
         return name[0] == 'm'   ? CTX_METHOD
                : name[0] == 'p' ? CTX_PARAMS
                : name[0] == 'h' ? CTX_HEADER
+               : name[0] == 's' ? CTX_SCHEME
                                 : CTX_TARGET;
     case 7:
         return name[0] == 'h' ? CTX_HEADERS : CTX_COOKIES;

@@ -1,6 +1,7 @@
 /* ctx_fields: what a handler can read of its request through `ctx`.
  *
- *   ctx.method ctx.path ctx.target ctx.ip ctx.id      values
+ *   ctx.method ctx.path ctx.target ctx.ip ctx.id ctx.scheme ctx.host
+ *                                                     values
  *   ctx:headers() ctx:header(name) ctx:query() ctx:query_all() ctx:params() ctx:body() ctx:json()
  *   ctx:cookies()                                     functions
  *
@@ -14,7 +15,7 @@
 #include "vm/vm.h"
 
 /* The values stand before the functions in CTX_FIELDS. */
-enum { CTX_VALUE_COUNT = CTX_ID + 1, CTX_FUNCTION_COUNT = CTX_FIELD_COUNT - CTX_VALUE_COUNT };
+enum { CTX_VALUE_COUNT = CTX_HOST + 1, CTX_FUNCTION_COUNT = CTX_FIELD_COUNT - CTX_VALUE_COUNT };
 
 /* Their names, for metrics. */
 extern const char *const ctx_field_names[CTX_FIELD_COUNT];

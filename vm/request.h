@@ -18,6 +18,8 @@
     X(TARGET, "target")                                                                                      \
     X(IP, "ip")                                                                                              \
     X(ID, "id")                                                                                              \
+    X(SCHEME, "scheme")                                                                                      \
+    X(HOST, "host")                                                                                          \
     X(HEADERS, "headers")                                                                                    \
     X(HEADER, "header")                                                                                      \
     X(QUERY, "query")                                                                                        \
@@ -41,8 +43,10 @@ typedef struct vm_request {
     void *host;            /* the host's own handle */
     str (*id)(void *host); /* the request id, made at the first call */
     str method, target, query, body;
-    str path;       /* raw: not decoded */
-    const char *ip; /* or NULL */
+    str path;           /* raw: not decoded */
+    const char *ip;     /* or NULL */
+    const char *scheme; /* or NULL: http */
+    str authority;      /* the host that was asked for, if not the one of the header; p may be NULL */
     const str_pair *headers;
     uint32_t header_count;
     const str *param_names, *param_values; /* the values raw, but well encoded */

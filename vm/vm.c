@@ -10,6 +10,7 @@
 #include "vm/internal.h"
 #include "vm/json.h"
 #include "vm/limit.h"
+#include "vm/ratelimit.h"
 #include "vm/reply.h"
 #include "vm/warning.h"
 
@@ -86,6 +87,7 @@ static int set_up(lua_State *L)
         lua_setfield(L, -2, v->config.modules[i].name);
     }
     lua_pop(L, 1);
+    ratelimit_install(L);
     reply_install(L);
     ctx_install(L);
     audit_install(L);

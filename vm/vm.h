@@ -34,6 +34,7 @@ typedef struct vm_config {
     const char *context; /* the context strategy's name */
     const vm_source *sources;
     size_t source_count;
+    struct buckets *buckets; /* for poolsrv.limit; NULL: every request passes */
     const vm_module *modules;
     size_t module_count;
     void *log_user;

@@ -8,8 +8,10 @@
 ---@field method string "GET"
 ---@field path string decoded, without the query
 ---@field target string as it came, query included
----@field ip string? the address of the connection; nil on a Unix socket
+---@field ip string? the client's address; nil on a Unix socket
 ---@field id string the request id
+---@field scheme string "http", or "https" where a trusted proxy says so
+---@field host string? the host that was asked for, with its port if it was given
 ---@field [any] any fields of the app's own: they end with the request
 local context = {}
 

@@ -82,6 +82,16 @@ function field.id.post(ctx)
     return "ok"
 end
 
+function field.scheme.post(ctx)
+    local _ = ctx.scheme
+    return "ok"
+end
+
+function field.host.post(ctx)
+    local _ = ctx.host
+    return "ok"
+end
+
 function field.headers.post(ctx)
     local _ = ctx:headers()
     return "ok"

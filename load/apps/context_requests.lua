@@ -26,8 +26,8 @@ local cases = {
 
 -- One handler a field; "field/none" reads nothing, and the others are compared with it.
 local FIELDS = {
-    "none", "method", "path", "target", "ip", "id", "headers", "header", "query", "query_all", "params", "body", "json",
-    "cookies",
+    "none", "method", "path", "target", "ip", "id", "scheme", "host", "headers", "header", "query", "query_all", "params",
+    "body", "json", "cookies",
 }
 for _, field in ipairs(FIELDS) do
     cases[#cases + 1] = {

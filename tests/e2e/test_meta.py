@@ -42,7 +42,7 @@ def fields_of(name):
 def test_the_stubs_name_what_an_app_finds(serve):
     helpers = fields_of("poolsrv.api")
     server = serve(APP.replace("NAMES", " ".join(helpers)))
-    context = methods_of("context") + ["method", "path", "target", "ip", "id"]
+    context = methods_of("context") + ["method", "path", "target", "ip", "id", "scheme", "host"]
     query = {"context": context, "reply": methods_of("reply"), "api": helpers,
              "json": methods_of("json") + fields_of("poolsrv.json")}
     found = server.get("/?" + "&".join(f"{key}={'+'.join(names)}" for key, names in query.items())).json()
