@@ -235,6 +235,12 @@ static void on_interrupt(void *held, run_limit limit, uint64_t used_ns, uint64_t
     vm_interrupt(s->vm, (vm_limit)limit, used_ns, most_ns);
 }
 
+static void on_describe(void *held, void (*put)(void *user, const char *text, size_t n), void *user)
+{
+    seat *s = held;
+    vm_describe(s->vm, put, user);
+}
+
 /* --- afterwards --- */
 
 static void on_sent(void *user, unsigned thread, HttpTask *t, uint64_t now_ns)
@@ -265,6 +271,7 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .resume = on_resume,
         .cancel = on_cancel,
         .interrupt = on_interrupt,
+        .describe = on_describe,
         .idle = on_idle,
         .bytes = on_bytes,
         .sent = on_sent,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/program/crash.h"
 #include "api/program/profile.h"
 #include "api/program/top.h"
 
@@ -264,6 +265,7 @@ static int serve(ps_server *srv, ps_error *err)
     int code = ps_server_listen(srv, NULL, 0, err);
     if (code < 0)
         return code;
+    crash_install();
     ps_server_on_ready(srv, on_ready, NULL);
     atomic_store(&running, srv);
     handle(SIGTERM, on_stop_signal);

@@ -213,6 +213,12 @@ PS_API int ps_server_run(ps_server *srv, ps_error *err);
  * it off at once. Threads: any; may be called from a signal handler. */
 PS_API void ps_server_stop(ps_server *srv, int grace_ms);
 
+/* Write to a descriptor what the calling thread runs, lines of text: its route, the request's id, and where
+ * in Lua it is; nothing if it runs no handler. For a program's own report of a crash: it may be called from a
+ * signal handler, allocates nothing and takes no lock, and may itself fault where memory is damaged. Threads:
+ * any. */
+PS_API void ps_describe_thread(int fd);
+
 /* Free it; not while it runs. NULL is fine. */
 PS_API void ps_server_free(ps_server *srv);
 

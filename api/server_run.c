@@ -10,6 +10,7 @@
 #include "api/notify.h"
 #include "api/options.h"
 #include "api/server.h"
+#include "runtime/exec.h"
 
 enum {
     NS_PER_MS = 1000000,
@@ -310,4 +311,15 @@ int ps_server_run(ps_server *srv, ps_error *err)
     if (result && result != PS_EGRACE)
         error_set(err, result, "%s", error);
     return result;
+}
+
+static void write_to(void *user, const char *text, size_t n)
+{
+    ssize_t written = write(*(const int *)user, text, n);
+    (void)written; /* nobody is left to be told */
+}
+
+void ps_describe_thread(int fd)
+{
+    exec_describe(write_to, &fd);
 }

@@ -80,8 +80,12 @@ static void note_bytes(exec *x)
         atomic_store_explicit(&x->vm_bytes, x->runner->bytes(x->vm), memory_order_relaxed);
 }
 
+/* Not allocated at its first use, which may be in a signal handler. */
+static _Thread_local exec *of_thread __attribute__((tls_model("initial-exec")));
+
 int exec_enter(exec *x)
 {
+    of_thread = x;
     meter_fini(&x->meter); /* it is another thread's, if there was one */
     meter_init(&x->meter);
     pthread_getcpuclockid(pthread_self(), &x->cpu_clock);
@@ -365,6 +369,14 @@ void exec_signal(exec *x, uint64_t stamp, run_limit limit, uint64_t used_ns, uin
     atomic_store_explicit(&x->aim_most_ns, most_ns, memory_order_relaxed);
     atomic_store_explicit(&x->aim_stamp, stamp, memory_order_release);
     (void)tgkill(getpid(), thread, number);
+}
+
+void exec_describe(void (*put)(void *user, const char *text, size_t n), void *user)
+{
+    exec *x = of_thread;
+    uint64_t stamp = x ? stamp_of(x) : 0;
+    if (stamp && stamp != EXEC_TAKEN && x->runner->describe)
+        x->runner->describe(x->run_vm, put, user);
 }
 
 void exec_interrupt(exec *x)

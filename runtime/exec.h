@@ -100,6 +100,9 @@ void exec_signal(exec *x, uint64_t stamp, run_limit limit, uint64_t used_ns, uin
 /* The signal has arrived. Thread: the owner, in the signal's handler. */
 void exec_interrupt(exec *x);
 
+/* Write what runs on this thread, if something does. Thread: any, in a signal handler. */
+void exec_describe(void (*put)(void *user, const char *text, size_t n), void *user);
+
 /* --- between runs --- */
 
 /* Collect garbage if handlers ran, and move to a fresh VM if there is one. When there is nothing to do, and

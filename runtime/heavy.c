@@ -3,11 +3,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/altstack.h"
 #include "runtime/canned.h"
 #include "runtime/exec.h"
 #include "runtime/lane.h"
@@ -247,8 +249,12 @@ static void tell_no_vm(heavy *h)
 
 void *heavy_main(void *arg)
 {
+    void *stack = altstack_enter();
     heavy *h = arg;
     pool *p = h->pool;
+    char name[16];
+    snprintf(name, sizeof(name), "poolsrv-h%u", h->index);
+    pthread_setname_np(pthread_self(), name);
     atomic_store_explicit(&h->thread_id, (int)gettid(), memory_order_relaxed);
     if (p->watchdog)
         watchdog_adopt(&h->exec);
@@ -262,6 +268,7 @@ void *heavy_main(void *arg)
         tell_no_vm(h);
     }
     atomic_store_explicit(&h->thread_id, 0, memory_order_relaxed);
+    altstack_leave(stack);
     pool_heavy_ended(p, h->index);
     return NULL;
 }

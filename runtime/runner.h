@@ -42,6 +42,10 @@ typedef struct runner {
      * runs it. NULL if there are no limits. */
     void (*interrupt)(void *vm, run_limit limit, uint64_t used_ns, uint64_t most_ns);
 
+    /* Write what runs in this VM, for the report of a crash. In a signal handler, on the thread that runs it.
+     * NULL: nobody knows. */
+    void (*describe)(void *vm, void (*put)(void *user, const char *text, size_t n), void *user);
+
     /* The thread has nothing to do for now: a chance to collect garbage. */
     void (*idle)(void *vm);
     /* What the VM held after the last idle, in bytes. NULL: nobody knows. */

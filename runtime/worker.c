@@ -2,9 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "queue/slab.h"
+#include "runtime/altstack.h"
 #include "runtime/canned.h"
 #include "runtime/exec.h"
 #include "runtime/heavy.h"
@@ -419,8 +422,12 @@ static void drain(worker *w)
 
 void *worker_main(void *arg)
 {
+    void *stack = altstack_enter();
     worker *w = arg;
     pool *p = w->pool;
+    char name[16];
+    snprintf(name, sizeof(name), "poolsrv-w%u", w->index);
+    pthread_setname_np(pthread_self(), name);
     if (p->watchdog)
         watchdog_adopt(&w->exec);
     int err = exec_enter(&w->exec);
@@ -434,6 +441,7 @@ void *worker_main(void *arg)
     if (w->exec.vm)
         w->exec.runner->leave(w->exec.runner->user, w->exec.vm);
     w->exec.vm = NULL;
+    altstack_leave(stack);
     pool_thread_ended(p, &p->workers_running);
     return NULL;
 }

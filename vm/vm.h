@@ -129,6 +129,11 @@ void vm_cancel(vm *v, vm_run *run);
  * time, for the log. Thread: the one that is inside vm_start, vm_resume or vm_cancel, in a signal handler. */
 void vm_interrupt(vm *v, vm_limit limit, uint64_t used_ns, uint64_t limit_ns);
 
+/* Write what runs in it, lines of text: route, request id, and where in Lua. For the report of a crash: it
+ * allocates nothing and takes no lock, but may fault where memory is damaged. Thread: as vm_interrupt. */
+typedef void vm_put(void *user, const char *text, size_t n);
+void vm_describe(vm *v, vm_put *to, void *user);
+
 /* After VM_DONE or vm_cancel: the context ends, the run goes back to the pool. */
 void vm_run_give(vm *v, vm_run *run);
 

@@ -1,0 +1,12 @@
+/* altstack: a stack of its own for this thread's signal handlers, so that an overflow of the thread's stack
+ * can still be reported. Threads: each for itself. */
+#ifndef RUNTIME_ALTSTACK_H
+#define RUNTIME_ALTSTACK_H
+
+/* Give this thread one, unless it has one or memory is short. Returns: it, for altstack_leave, or NULL. */
+void *altstack_enter(void);
+
+/* Take it away again, before the thread ends. NULL is fine. */
+void altstack_leave(void *stack);
+
+#endif
