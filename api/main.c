@@ -10,6 +10,7 @@
 
 #include "api/program/crash.h"
 #include "api/program/profile.h"
+#include "api/program/supervise.h"
 #include "api/program/top.h"
 
 enum { EXIT_STOPPED = 0, EXIT_APP = 1, EXIT_USAGE = 2, EXIT_LISTEN = 3, EXIT_GRACE = 4 };
@@ -18,6 +19,7 @@ enum command { SERVE, ROUTES, CHECK, HELP, VERSION };
 
 typedef struct arguments {
     enum command command;
+    bool supervised; /* --supervise: by a parent of its own */
     const char *app;
     ps_options opt;
 } arguments;
@@ -71,6 +73,8 @@ static int print_help(void)
     for (size_t i = 0; i < n; i++)
         print_option(&list[i]);
     puts(
+        "  --supervise             serve in a process of its own, which is started again if it crashes; no\n"
+        "                          connection is refused meanwhile\n"
         "  --version               print the version\n"
         "  --help                  print this\n"
         "\n"
@@ -154,6 +158,8 @@ static int read_word(arguments *args, const char *word, ps_error *err)
     return 1;
 }
 
+static const char supervise_flag[] = "--supervise";
+
 /* Returns: how many arguments were used, or PS_EINVAL. */
 static int read_argument(arguments *args, const char *arg, const char *next, ps_error *err)
 {
@@ -161,6 +167,8 @@ static int read_argument(arguments *args, const char *arg, const char *next, ps_
         args->command = HELP;
     else if (strcmp(arg, "--version") == 0)
         args->command = VERSION;
+    else if (strcmp(arg, supervise_flag) == 0)
+        args->supervised = true;
     else if (strncmp(arg, "--", 2) == 0)
         return read_option(&args->opt, arg + 2, next, err);
     else if (arg[0] == '-')
@@ -387,6 +395,20 @@ static int run_live(const struct live *command, char **words)
     return code < 0 ? report(&err) : EXIT_STOPPED;
 }
 
+/* The child's command line: what stands behind "--" is no option. */
+static char **without_supervise(char **argv)
+{
+    char **to = argv;
+    bool words_only = false;
+    for (char **from = argv; *from; from++) {
+        words_only |= strcmp(*from, "--") == 0;
+        if (words_only || strcmp(*from, supervise_flag) != 0)
+            *to++ = *from;
+    }
+    *to = NULL;
+    return argv;
+}
+
 int main(int argc, char **argv)
 {
     const struct live *command = argc > 1 ? find_live(argv[1]) : NULL;
@@ -403,6 +425,9 @@ int main(int argc, char **argv)
         return print_help();
     if (args.command == VERSION)
         return print_version();
+
+    if (args.supervised && args.command == SERVE)
+        return supervise(without_supervise(argv));
 
     int code = ps_server_new(&args.opt, &srv, &err);
     if (code == PS_EINVAL)

@@ -4,16 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/notify.h"
 #include "api/server.h"
 
 enum { ERROR_BYTES = 1024 };
+
+/* What a service manager is to call the sockets that it keeps. */
+#define KEPT_MAIN  "poolsrv"
+#define KEPT_ADMIN "poolsrv-admin"
 
 static int bind_main(ps_server *srv, const char *host, int port, char *error)
 {
     unsigned n = (unsigned)srv->opt.threads;
     if (host)
         return listen_bind_tcp(&srv->listening, n, host, port, error, ERROR_BYTES);
-    int inherited = listen_inherit(&srv->listening, n, error, ERROR_BYTES);
+    int inherited = listen_inherit(&srv->listening, n, KEPT_MAIN, true, error, ERROR_BYTES);
     if (inherited <= 0)
         return inherited;
     if (srv->opt.unix_path)
@@ -28,6 +33,9 @@ static int bind_admin(ps_server *srv, char *error)
     const char *text = srv->opt.admin;
     if (!text)
         return 0;
+    int inherited = listen_inherit(&srv->admin_listening, 1, KEPT_ADMIN, false, error, ERROR_BYTES);
+    if (inherited <= 0)
+        return inherited;
     const char *colon = strrchr(text, ':');
     char *end = NULL;
     long port = colon ? strtol(colon + 1, &end, 10) : -1;
@@ -45,6 +53,14 @@ static int bind_admin(ps_server *srv, char *error)
     return listen_bind_tcp(&srv->admin_listening, 1, n ? host : "127.0.0.1", (int)port, error, ERROR_BYTES);
 }
 
+static size_t distinct(const listen_set *s)
+{
+    size_t n = 1;
+    while (n < s->count && s->fds[n] != s->fds[0])
+        n++;
+    return n;
+}
+
 int ps_server_listen(ps_server *srv, const char *host, int port, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
@@ -59,6 +75,11 @@ int ps_server_listen(ps_server *srv, const char *host, int port, ps_error *err)
         listen_close(&srv->admin_listening);
         return error_set(err, PS_ELISTEN, "%s", error);
     }
+    /* One where all workers hold the same. */
+    if (!srv->listening.lent)
+        notify_keep(srv->listening.fds, distinct(&srv->listening), KEPT_MAIN);
+    if (srv->admin_listening.count)
+        notify_keep(srv->admin_listening.fds, 1, KEPT_ADMIN);
     atomic_store(&srv->state, SERVER_BOUND);
     return 0;
 }

@@ -24,9 +24,13 @@ static int make_room(listen_set *s, unsigned count)
 
 void listen_close(listen_set *s)
 {
-    for (unsigned i = 0; i < s->count; i++)
-        if (i == 0 || s->fds[i] != s->fds[i - 1])
+    for (unsigned i = 0; i < s->count; i++) {
+        unsigned first = 0;
+        while (s->fds[first] != s->fds[i])
+            first++;
+        if (first == i)
             close(s->fds[i]);
+    }
     if (s->unix_path)
         unlink(s->unix_path);
     free(s->unix_path);
@@ -218,33 +222,90 @@ static void name_inherited(listen_set *s, const struct sockaddr_storage *address
         name_tcp(s, &a);
 }
 
-int listen_inherit(listen_set *s, unsigned count, char *error, size_t size)
+/* Which of the descriptors handed down has that name; all, where there are no names. */
+static bool has_name(long index, const char *name)
 {
+    const char *names = getenv("LISTEN_FDNAMES");
+    for (; names && index > 0; index--)
+        names = (names = strchr(names, ':')) ? names + 1 : NULL;
+    size_t n = strlen(name);
+    return names && strncmp(names, name, n) == 0 && (names[n] == ':' || names[n] == '\0');
+}
+
+static int check_inherited(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_bytes)
+{
+    int type = 0;
+    socklen_t type_bytes = sizeof(type);
+    *ret_bytes = sizeof(*ret_address);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) < 0 ||
+        getsockname(fd, (struct sockaddr *)ret_address, ret_bytes) < 0)
+        return -errno;
+    if (type != SOCK_STREAM)
+        return -EPROTOTYPE;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    return 0;
+}
+
+/* Those of that name, as many as wanted; the rest is closed. Returns: how many there are. */
+static unsigned take_named(listen_set *s, unsigned count, long fds, const char *name)
+{
+    unsigned found = 0;
+    for (long i = 0; i < fds; i++) {
+        if (!has_name(i, name))
+            continue;
+        if (found < count)
+            s->fds[found] = INHERITED_FD + (int)i;
+        else
+            close(INHERITED_FD + (int)i);
+        found += found < count;
+    }
+    return found;
+}
+
+/* A socket a worker; where a server with fewer workers kept them, the first ones are shared. */
+static void spread(listen_set *s, unsigned count, unsigned found)
+{
+    for (unsigned i = found; i < count; i++)
+        s->fds[i] = s->fds[i % found];
+    s->count = count;
+}
+
+int listen_inherit(listen_set *s, unsigned count, const char *name, bool any, char *error, size_t size)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t bytes = 0;
     long fds = environment_number("LISTEN_FDS");
     if (fds < 1 || environment_number("LISTEN_PID") != (long)getpid())
         return 1;
-    if (fds > 1) {
+    int err = make_room(s, count);
+    if (err)
+        return explain(err, "the sockets that were handed down (LISTEN_FDS)", error, size);
+    unsigned found = take_named(s, count, fds, name);
+    bool kept = found > 0;
+    if (!kept && !any) {
+        listen_close(s);
+        return 1;
+    }
+    if (!kept && fds > 1) {
         snprintf(error, size, "%ld sockets were handed down (LISTEN_FDS): poolsrv takes one", fds);
+        listen_close(s);
         return -EINVAL;
     }
-    struct sockaddr_storage address = {0};
-    socklen_t bytes = sizeof(address);
-    int type = 0;
-    socklen_t type_bytes = sizeof(type);
-    int err = make_room(s, count);
-    if (err == 0 && (getsockopt(INHERITED_FD, SOL_SOCKET, SO_TYPE, &type, &type_bytes) < 0 ||
-                     getsockname(INHERITED_FD, (struct sockaddr *)&address, &bytes) < 0))
-        err = -errno;
-    if (err == 0 && type != SOCK_STREAM)
-        err = -EPROTOTYPE;
+    if (!kept)
+        s->fds[found++] = INHERITED_FD;
+    for (unsigned i = 0; i < found && err == 0; i++)
+        err = check_inherited(s->fds[i], &address, &bytes);
     if (err) {
         listen_close(s);
-        return explain(err, "the socket in descriptor 3 (LISTEN_FDS)", error, size);
+        return explain(err, "a socket that was handed down (LISTEN_FDS)", error, size);
     }
-    fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC);
-    fcntl(INHERITED_FD, F_SETFL, fcntl(INHERITED_FD, F_GETFL) | O_NONBLOCK);
-    share(s, count, INHERITED_FD);
+    spread(s, count, found);
+    s->own = kept && found == count && address.ss_family != AF_UNIX;
+    s->lent = !kept;
     name_inherited(s, &address, bytes);
+    if (kept && address.ss_family == AF_UNIX)
+        s->unix_path = strdup(((const struct sockaddr_un *)(const void *)&address)->sun_path);
     return 0;
 }
 

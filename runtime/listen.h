@@ -16,6 +16,7 @@ typedef struct listen_set {
     int *fds; /* one a worker; some may be the same */
     unsigned count;
     bool own;                     /* each worker has one of its own */
+    bool lent;                    /* it is a service manager's, which has it anyway */
     char *unix_path;              /* to be removed at the end, or NULL */
     char name[LISTEN_NAME_BYTES]; /* "http://127.0.0.1:8080", "unix:PATH" */
 } listen_set;
@@ -27,9 +28,11 @@ int listen_bind_tcp(listen_set *s, unsigned count, const char *host, int port, c
 /* The same for a Unix socket; the file of a server that is gone is replaced. */
 int listen_bind_unix(listen_set *s, unsigned count, const char *path, char *error, size_t size);
 
-/* The same for the socket in descriptor 3, if LISTEN_PID and LISTEN_FDS say that it was handed down
- * (sd_listen_fds(3)). Returns: 0; 1 when there is none; or -errno. */
-int listen_inherit(listen_set *s, unsigned count, char *error, size_t size);
+/* The same for sockets that were handed down from descriptor 3 on, if LISTEN_PID and LISTEN_FDS say so
+ * (sd_listen_fds(3)): those that LISTEN_FDNAMES calls `name`, which a server in whose place this one was
+ * started had kept; where `any` is set and there is none, one socket whatever its name. Returns: 0; 1 when
+ * there is none; or -errno. */
+int listen_inherit(listen_set *s, unsigned count, const char *name, bool any, char *error, size_t size);
 
 /* Let clients connect. Returns: 0 or -errno, with `error` filled. */
 int listen_start(listen_set *s, char *error, size_t size);
