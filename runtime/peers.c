@@ -97,9 +97,9 @@ static void note_time(peers *ps, const peer *p)
 
 static void shut(peers *ps, peer *p, peer_late why)
 {
-    shutdown(p->fd, SHUT_RDWR);
     if (!p->shut)
         atomic_fetch_add_explicit(&ps->late[why], 1, memory_order_relaxed);
+    shutdown(p->fd, SHUT_RDWR);
     p->shut = true;
 }
 
