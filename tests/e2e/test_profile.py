@@ -130,7 +130,7 @@ def test_no_case_needs_more_allocations_recycled_than_eager():
     done = harness("--count", "--order", "eager,recycled", "--requests", "2048")
     counts = {tuple(row.split()[1:3]): float(row.split()[3]) for row in done.stdout.splitlines()}
     cases = {case for case, _ in counts}
-    assert len(cases) == 20
+    assert len(cases) == 22
     for case in cases:
         assert counts[case, "recycled"] < counts[case, "eager"], case
 
