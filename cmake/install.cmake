@@ -22,4 +22,4 @@ install(FILES ${POOLSRV_BASH} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completi
 install(FILES api/meta/poolsrv.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/poolsrv/meta)
 install(FILES api/meta/luacheckrc DESTINATION ${CMAKE_INSTALL_DATADIR}/poolsrv)
 install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
-    FILES_MATCHING PATTERN *.lua PATTERN *.c PATTERN *.md)
+    FILES_MATCHING PATTERN *.lua PATTERN *.c PATTERN *.md PATTERN *.service)

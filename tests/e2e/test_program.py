@@ -426,7 +426,12 @@ def test_the_service_manager_is_told_of_ready_and_stopping(serve, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         manager.settimeout(poolsrv.DEADLINE_S)
-        server = serve(APP, env={"NOTIFY_SOCKET": str(path)})
+        server = serve(APP, "--threads", "2", "--admin", "127.0.0.1:0", env={"NOTIFY_SOCKET": str(path)})
+        for name, count in (("poolsrv", 2), ("poolsrv-admin", 1)):  # to be kept for the next one
+            text, fds, _, _ = socket.recv_fds(manager, 4096, 16)
+            assert text.decode() == f"FDSTORE=1\nFDNAME={name}" and len(fds) == count
+            for fd in fds:
+                os.close(fd)
         assert b"READY=1" in manager.recv(4096)
         assert server.get("/").text == "ok"
         assert server.stop() == 0
