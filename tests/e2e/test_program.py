@@ -1,6 +1,7 @@
 """The command line: options and where they come from, exit codes, commands, signals."""
 
 import json
+import os
 import re
 import signal
 import socket
