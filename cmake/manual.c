@@ -84,7 +84,7 @@ static void write_bash_values(FILE *out, const ps_option_info *list, size_t n)
 
 static void write_bash_flags(FILE *out, const ps_option_info *list, size_t n)
 {
-    fputs("            words='--help --version", out);
+    fputs("            words='--help --version --supervise", out);
     for (size_t i = 0; i < n; i++)
         fprintf(out, list[i].kind == PS_BOOL ? " --%s --no-%s" : " --%s", list[i].flag, list[i].flag);
     fputs("' ;;\n", out);
