@@ -93,7 +93,7 @@ static struct MHD_Response *make_plain(const char *date_text, const char *conten
 static bool add_head(struct MHD_Response *response, const buf *head)
 {
     const char *p = head->p;
-    const char *end = head->p + head->n;
+    const char *end = head->n ? head->p + head->n : p; /* there is no adding to NULL, not even nothing */
     while (p < end) {
         const char *value = p + strlen(p) + 1;
         if (!add(response, p, value))
