@@ -173,8 +173,6 @@ static uint64_t now_ns(void)
 static int sleep_ms(admin *a)
 {
     int ms = http_timeout_ms(a->http);
-    if (http_take_room_made(a->http))
-        return 0;
     if (http_at_limit(a->http) && (ms < 0 || ms > FULL_SLEEP_MS))
         return FULL_SLEEP_MS;
     return ms;

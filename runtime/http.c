@@ -30,7 +30,7 @@ struct http {
     http_config config;
     int poll_fd;
     unsigned connections;
-    bool room_made;
+    bool room_made; /* a connection ended at the limit; only the start of MHD_run lets the daemon accept again */
     bool no_descriptors; /* the daemon could not accept; until it can */
     uint64_t shed_ns;    /* when a connection was closed for that */
     bool closing;
@@ -428,12 +428,15 @@ void http_run(http *h, uint64_t now_ns)
         h->shed_ns = now_ns;
         peers_shut_idlest(&h->peers);
     }
+    h->room_made = false;
     MHD_run(h->daemon);
 }
 
 int http_timeout_ms(const http *h)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+    if (h->room_made)
+        return 0;
     if (MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0)
         return 0;
     uint64_t look_ns = peers_next_look_ns(&h->peers);
@@ -468,13 +471,6 @@ bool http_at_limit(const http *h)
 bool http_is_stuck(const http *h)
 {
     return h->no_descriptors && h->connections == 0;
-}
-
-bool http_take_room_made(http *h)
-{
-    bool made = h->room_made;
-    h->room_made = false;
-    return made;
 }
 
 void http_close_after_replies(http *h)

@@ -90,10 +90,6 @@ bool http_is_stuck(const http *h);
 /* How many connections were ended for that reason. Thread: any. */
 uint64_t http_ended(const http *h, peer_late why);
 
-/* True once after each time that a connection was closed while at the limit: then http_run is to be called
- * again, since only its start makes the daemon accept again. */
-bool http_take_room_made(http *h);
-
 /* From now on every reply closes its connection. */
 void http_close_after_replies(http *h);
 

@@ -17,9 +17,9 @@
 
 enum {
     TURNS_WITHOUT_LOOP = 32, /* a busy worker looks at its loop, for timers and lingering closes, as often */
-    /* A turn runs the daemon once before it drains the home ring and twice after. Each run may end
+    /* A turn runs the daemon once before it drains the home ring and once after. Each run may end
      * connections whose tasks stay on the ring, and the next may put as many new ones there. */
-    RUNS_BETWEEN_DRAINS = 3,
+    RUNS_BETWEEN_DRAINS = 2,
     AT_LIMIT_SLEEP_MS = 100,  /* the daemon may not notice that it can accept again */
     SHARE_AFTER_NS = 1000000, /* how long a batch may take before others may have some of it */
     SHARE_LEAST = 4,          /* tasks that must be left for that */
@@ -358,8 +358,6 @@ static void turn(worker *w, int max_sleep_ms)
     exec_tick(&w->exec); /* or the first handler below is charged for what the daemon took */
     exec_refresh(&w->exec);
     if (run_home(w))
-        http_run(w->http, w->exec.now_ns);
-    if (http_take_room_made(w->http))
         http_run(w->http, w->exec.now_ns);
     free_dropped(w);
     publish(w);

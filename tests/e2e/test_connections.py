@@ -274,14 +274,14 @@ def test_clients_that_come_and_go_at_the_connection_limit_are_all_served(serve, 
 
 def test_resets_at_the_connection_limit_leave_it_whole(serve, lane):
     server = serve(APP, "--lane", lane, "--max-connections", "3")
-    for _ in range(30):
+    for _ in range(100):
         with crowd(server, 12) as clients:
             for client in clients:
                 client.send(message("GET", "/number/1") * 3)
             for client in clients:
                 reset(client)
-    with crowd(server, 3) as clients:
-        settled(server, clients)
+        with crowd(server, 3) as clients:
+            settled(server, clients)
 
 
 # --- many that sleep ---
