@@ -44,7 +44,7 @@ static void send_with(const char *state, const int *fds, size_t n)
     if (n > 0) {
         message.msg_control = control.room;
         message.msg_controllen = CMSG_SPACE(sizeof(int) * n);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        struct cmsghdr *c = &control.head; /* the first one: CMSG_FIRSTHDR */
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int) * n);

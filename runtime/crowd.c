@@ -140,7 +140,7 @@ void crowd_leave(crowd *c, const crowd_key *key)
     pthread_mutex_lock(&s->lock);
     guest **at = find(chain, key), *g = *at;
     assert(g && g->open > 0 && "who leaves has entered");
-    if (--g->open == 0) {
+    if (g && --g->open == 0) {
         *at = g->next;
         free(s->spare);
         s->spare = g;
