@@ -162,10 +162,11 @@ static size_t check_replies(const char *p, size_t n, bool ended, bool may_lack_b
     size_t count = 0;
     bool closing = false, daemons = false;
     while (n > 0) {
-        must(n >= 12 && strncmp(p, "HTTP/1.", 7) == 0 && (p[7] == '0' || p[7] == '1') && p[8] == ' ');
+        must(strncmp(p, "HTTP/1.", n < 7 ? n : 7) == 0);
         const char *body = end_of_head(p, n);
         if (!body)
             return count + 1; /* cut off: it went on when we had waited long enough, or the daemon gave up */
+        must((p[7] == '0' || p[7] == '1') && p[8] == ' ');
         int status = atoi(p + 9);
         must(status >= 100 && status <= 599);
         /* 0.9.75 writes the head of its own reply to a malformed length twice. */
