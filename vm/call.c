@@ -52,6 +52,8 @@ static int make_coroutine(lua_State *L)
 {
     vm_run *run = lua_touserdata(L, 1);
     lua_State *co = lua_newthread(L);
+    lua_pushboolean(L, true);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, co); /* no other request may go on with it: vm/limit.c */
     run->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     run->co = co;
     return 0;
@@ -245,6 +247,8 @@ static void drop_coroutine(vm *v, vm_run *run, bool failed)
 {
     if (run->co) {
         close_variables(v, run, failed);
+        lua_pushnil(v->L);
+        lua_rawsetp(v->L, LUA_REGISTRYINDEX, run->co);
         luaL_unref(v->L, LUA_REGISTRYINDEX, run->co_ref);
     }
     run->co = NULL;

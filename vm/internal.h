@@ -61,6 +61,8 @@ struct vm {
     unsigned memory_refusals;          /* of which Lua has made errors in this run */
     lua_State *finalizers;             /* where the app's run; NULL until needed, and after one that failed */
     lua_CFunction lua_xpcall, lua_sethook;
+    lua_CFunction lua_collectgarbage, lua_load, lua_loadfile; /* what vm/guards.c calls */
+    lua_CFunction lua_setlocal, lua_debug_setmetatable, lua_setupvalue;
 
     buf warning; /* its pieces so far */
     bool warning_begun;

@@ -7,6 +7,7 @@
 
 #include "vm/load.h"
 #include "vm/reply.h"
+#include "vm/sandbox.h"
 
 enum { STEP_ERROR_BYTES = 1024 };
 
@@ -139,6 +140,7 @@ static int run_app(lua_State *L)
     load_begin(L);
     load_parts(L);
     load_tree(L);
+    sandbox_cut(L);
     vm_tell_file(v, v->path);
     if (luaL_loadfilex(L, v->path, "t") != LUA_OK)
         return lua_error(L);

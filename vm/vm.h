@@ -30,6 +30,7 @@ typedef struct vm_module {
 
 typedef struct vm_config {
     bool dev;            /* tracebacks in replies; a context used too late is an error at once */
+    bool strict;         /* the app reaches nothing beyond its requests: --sandbox strict */
     size_t memory_bytes; /* a VM that serves holds no more; 0: no limit */
     const char *context; /* the context strategy's name */
     const vm_source *sources;
