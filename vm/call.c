@@ -10,6 +10,7 @@
 #include "vm/limit.h"
 #include "vm/reason.h"
 #include "vm/reply.h"
+#include "vm/seal.h"
 
 /* --- runs --- */
 
@@ -397,6 +398,8 @@ static vm_result go(vm *v, vm_run *run, int nargs)
     int n = 0;
     vm_result result = VM_DONE;
     v->running = run;
+    if (run->globals_away)
+        seal_enter(v, run);
     limit_begin(v, run->co, run->request.memory_bytes);
     int status = lua_resume(run->co, v->L, nargs, &n);
     limit_end(v);
@@ -408,6 +411,8 @@ static vm_result go(vm *v, vm_run *run, int nargs)
             end_large(v, run);
     }
     limit_clear(v); /* or it would end a finalizer of the next collection */
+    if (v->overlaid)
+        seal_leave(v, run, result == VM_PARKED);
     v->running = NULL;
     return result;
 }
@@ -442,9 +447,13 @@ vm_result vm_resume(vm *v, vm_run *run)
 void vm_cancel(vm *v, vm_run *run)
 {
     v->running = run;
+    if (run->globals_away)
+        seal_enter(v, run);
     limit_begin(v, run->co, run->request.memory_bytes);
     drop_coroutine(v, run, false);
     limit_end(v);
     limit_clear(v);
+    if (v->overlaid)
+        seal_leave(v, run, false);
     v->running = NULL;
 }

@@ -6,6 +6,7 @@
 #include "vm/internal.h"
 #include "vm/limit.h"
 #include "vm/process.h"
+#include "vm/seal.h"
 
 static int on_print(lua_State *L)
 {
@@ -57,7 +58,7 @@ static int search_text_file(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    lua_getfield(L, lua_upvalueindex(1), "searchpath");
+    lua_pushcfunction(L, vm_of(L)->lua_searchpath);
     lua_pushvalue(L, 1);
     lua_getfield(L, lua_upvalueindex(1), "path");
     lua_call(L, 2, 2);
@@ -78,6 +79,9 @@ static int search_text_file(lua_State *L)
 static void replace_searcher(lua_State *L)
 {
     lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchpath");
+    vm_of(L)->lua_searchpath = lua_tocfunction(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, -1, "searchers");
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, search_text_file, 1);
@@ -110,4 +114,6 @@ void globals_install(lua_State *L)
     replace_searcher(L);
     guards_install(L);
     process_install(L);
+    if (vm_of(L)->config.strict)
+        seal_install(L);
 }

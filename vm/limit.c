@@ -262,7 +262,10 @@ static int on_finalizer(lua_State *L)
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 3);
-    if (tracked_resume(L, co, 2, &n) == LUA_OK)
+    v->finalizing++;
+    int status = tracked_resume(L, co, 2, &n);
+    v->finalizing--;
+    if (status == LUA_OK)
         return 0;
     lua_xmove(co, L, 1);
     v->finalizers = NULL; /* one that failed is not used again */

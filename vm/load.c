@@ -8,6 +8,7 @@
 #include "vm/load.h"
 #include "vm/reply.h"
 #include "vm/sandbox.h"
+#include "vm/undeclared.h"
 
 enum { STEP_ERROR_BYTES = 1024 };
 
@@ -150,6 +151,8 @@ static int run_app(lua_State *L)
     lua_getfield(L, -1, "frozen");
     lua_setglobal(L, "api");
     v->definition_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (!v->config.strict)
+        undeclared_install(L);
     return 0;
 }
 

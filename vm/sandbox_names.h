@@ -117,6 +117,7 @@ enum sandbox_who {
     X("math", "acos", SANDBOX_ALL, NULL)                                                                     \
     X("math", "asin", SANDBOX_ALL, NULL)                                                                     \
     X("math", "atan", SANDBOX_ALL, NULL)                                                                     \
+    X("math", "atan2", SANDBOX_ALL, NULL)                                                                    \
     X("math", "ceil", SANDBOX_ALL, NULL)                                                                     \
     X("math", "cos", SANDBOX_ALL, NULL)                                                                      \
     X("math", "cosh", SANDBOX_ALL, NULL)                                                                     \
