@@ -606,8 +606,8 @@ START_TEST(finalizers_set_no_globals_in_others_requests)
     prepare(true, VM_GLOBALS_ALLOW);
     add_module("m.lua", "local M = {} M.__gc = function() admin = true end\n"
                         "function M.new() return setmetatable({}, M) end M.first = M.new() return M\n");
-    load_app("m = require 'm' function api.make.get() m.new() return 'made' end\n"
-             "function api.look.get() other = 1 collectgarbage() return tostring(admin) end");
+    load_app("m = require 'm' local kept function api.make.get() kept = m.new() return 'made' end\n"
+             "function api.look.get() other, kept = 1 collectgarbage() return tostring(admin) end");
     ck_assert_str_eq(fixture_get(&fx, "GET /make"), "200 text/plain|made");
     ck_assert_str_eq(fixture_get(&fx, "GET /look"), "200 text/plain|nil");
     ck_assert_contains(fixture_logged(&fx), "'admin' is read-only");
