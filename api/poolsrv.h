@@ -112,6 +112,10 @@ PS_API const char *ps_strerror(int code);
       "memory that a handler may add to what its Lua VM holds; 0: no limit")                                 \
     X(SIZE, vm_memory_limit, "vm-memory-limit", 1073741824, "BYTES",                                         \
       "memory that a Lua VM may hold while it serves; 0: no limit")                                          \
+    X(CHOICE, sandbox, "sandbox", "default", "default|strict",                                               \
+      "what apps may reach: all but what breaks the process, or no files, processes, C modules and debug")   \
+    X(CHOICE, globals, "globals", "warn", "warn|error|allow",                                                \
+      "a handler that makes a global: told in the log, once for each place, or an error")                    \
     X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
     X(TEXT, trust_proxy, "trust-proxy", NULL, "CIDR[,...]",                                                  \
       "believe these peers, or unix, what Forwarded and X-Forwarded-... say of the client")                  \

@@ -15,6 +15,7 @@
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
+#include "vm/once.h"
 
 enum server_state { SERVER_NEW, SERVER_LOADED, SERVER_BOUND, SERVER_RUNNING, SERVER_STOPPED };
 
@@ -28,6 +29,7 @@ struct ps_server {
     buckets *buckets; /* of rate limits; it locks for itself */
     vms vms;
     vm_config vm_config;
+    once told; /* [any] the globals that handlers made */
     app *apps; /* every generation, the newest first */
     vm *first; /* loaded, not yet in a thread */
     bridge bridge;

@@ -86,6 +86,18 @@ unsigned server_cores(void)
     return n < 1 ? 1 : (unsigned)n;
 }
 
+static vm_globals globals_of(const char *word)
+{
+    if (strcmp(word, "error") == 0)
+        return VM_GLOBALS_ERROR;
+    return strcmp(word, "allow") == 0 ? VM_GLOBALS_ALLOW : VM_GLOBALS_WARN;
+}
+
+static bool is_strict(const ps_options *opt)
+{
+    return strcmp(opt->sandbox, "strict") == 0;
+}
+
 static int max_heavy_for(int heavy_threads)
 {
     int n = heavy_threads < MAX_HEAVY_LEAST / 4 ? MAX_HEAVY_LEAST : 4 * heavy_threads;
@@ -108,6 +120,9 @@ vm_config server_vm_config(ps_server *srv)
 {
     return (vm_config){
         .dev = srv->opt.dev,
+        .strict = is_strict(&srv->opt),
+        .globals = globals_of(srv->opt.globals),
+        .told = &srv->told,
         .context = srv->opt.context,
         .sources = sources,
         .source_count = sizeof(sources) / sizeof(sources[0]),
@@ -156,8 +171,12 @@ static int remake_first(ps_server *srv, ps_error *err)
     vm_config *c = &srv->vms.config;
     c->memory_bytes = (size_t)srv->opt.vm_memory_limit;
     vm_limit_memory(srv->first, c->memory_bytes);
-    if (c->dev == (srv->opt.dev != 0) && strcmp(c->context, srv->opt.context) == 0)
+    vm_config wanted = server_vm_config(srv);
+    if (c->dev == wanted.dev && c->strict == wanted.strict && c->globals == wanted.globals &&
+        strcmp(c->context, srv->opt.context) == 0)
         return 0;
+    c->strict = wanted.strict;
+    c->globals = wanted.globals;
     c->dev = srv->opt.dev;
     c->context = srv->opt.context;
     vm_close(srv->first);

@@ -70,7 +70,7 @@ seat *vms_seat(vms *v, vm *first, app *a, char *error, size_t size)
     seat *s = calloc(1, sizeof(*s));
     if (!s)
         snprintf(error, size, "out of memory");
-    if (!s || vm_on_start(first, true, error, size) != 0) {
+    if (!s || vm_on_start(first, true, error, size) != 0 || vm_seal(first, error, size) != 0) {
         vm_close(first);
         free(s);
         return NULL;

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -72,7 +73,7 @@ static void peer_closed(http *h, peer *p)
     if (!p)
         return;
     if (p->linger || (!p->shut && has_unread(p->fd))) {
-        int copy = dup(p->fd);
+        int copy = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
         if (copy >= 0) {
             shutdown(copy, SHUT_WR);
             h->events->linger(h->owner, copy);
@@ -380,7 +381,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->owner = owner;
     h->misreads_chunks = misreads_chunks(MHD_get_version());
     /* The daemon closes what it listens on. */
-    h->config.listen_fd = dup(config->listen_fd);
+    h->config.listen_fd = fcntl(config->listen_fd, F_DUPFD_CLOEXEC, 0);
     h->replies = http_replies_new();
     if (h->config.listen_fd < 0)
         err = -errno;

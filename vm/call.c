@@ -10,6 +10,7 @@
 #include "vm/limit.h"
 #include "vm/reason.h"
 #include "vm/reply.h"
+#include "vm/seal.h"
 
 /* --- runs --- */
 
@@ -52,6 +53,8 @@ static int make_coroutine(lua_State *L)
 {
     vm_run *run = lua_touserdata(L, 1);
     lua_State *co = lua_newthread(L);
+    lua_pushboolean(L, true);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, co); /* no other request may go on with it: vm/limit.c */
     run->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     run->co = co;
     return 0;
@@ -245,6 +248,8 @@ static void drop_coroutine(vm *v, vm_run *run, bool failed)
 {
     if (run->co) {
         close_variables(v, run, failed);
+        lua_pushnil(v->L);
+        lua_rawsetp(v->L, LUA_REGISTRYINDEX, run->co);
         luaL_unref(v->L, LUA_REGISTRYINDEX, run->co_ref);
     }
     run->co = NULL;
@@ -393,6 +398,8 @@ static vm_result go(vm *v, vm_run *run, int nargs)
     int n = 0;
     vm_result result = VM_DONE;
     v->running = run;
+    if (run->globals_away)
+        seal_enter(v, run);
     limit_begin(v, run->co, run->request.memory_bytes);
     int status = lua_resume(run->co, v->L, nargs, &n);
     limit_end(v);
@@ -404,6 +411,8 @@ static vm_result go(vm *v, vm_run *run, int nargs)
             end_large(v, run);
     }
     limit_clear(v); /* or it would end a finalizer of the next collection */
+    if (v->overlaid)
+        seal_leave(v, run, result == VM_PARKED);
     v->running = NULL;
     return result;
 }
@@ -438,9 +447,13 @@ vm_result vm_resume(vm *v, vm_run *run)
 void vm_cancel(vm *v, vm_run *run)
 {
     v->running = run;
+    if (run->globals_away)
+        seal_enter(v, run);
     limit_begin(v, run->co, run->request.memory_bytes);
     drop_coroutine(v, run, false);
     limit_end(v);
     limit_clear(v);
+    if (v->overlaid)
+        seal_leave(v, run, false);
     v->running = NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "vm/load.h"
+#include "vm/sandbox.h"
 
 /* Call checker[name](value at the top). */
 static void call_checker(lua_State *L, int checker, const char *name, int nresults)
@@ -36,8 +37,10 @@ static int check_app(lua_State *L)
     lua_insert(L, -2);
     int checker = lua_gettop(L) - 1;
     load_tree(L);
+    sandbox_cut(L);
     set_global(L, checker, "require");
-    set_global(L, checker, "dofile");
+    if (!v->config.strict)
+        set_global(L, checker, "dofile");
     lua_pushstring(L, v->path);
     call_checker(L, checker, "run", 0);
     lua_getfield(L, -1, "finish");

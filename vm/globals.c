@@ -1,10 +1,12 @@
-/* The globals beside `api`: print, sleep, and the standard functions that would break the process or the
- * contexts. */
+/* The globals beside `api`: print, sleep, and the standard functions that would break the contexts. */
 #include <lauxlib.h>
 #include <math.h>
 
+#include "vm/guards.h"
 #include "vm/internal.h"
 #include "vm/limit.h"
+#include "vm/process.h"
+#include "vm/seal.h"
 
 static int on_print(lua_State *L)
 {
@@ -38,52 +40,6 @@ static int on_sleep(lua_State *L)
     return lua_yield(L, 1);
 }
 
-static int on_exit(lua_State *L)
-{
-    return luaL_error(
-        L, "os.exit would stop the whole server; return a reply, or stop the server with a signal");
-}
-
-/* load and loadfile with the mode forced to text: bytecode can crash the VM. Upvalues: the function, the
- * mode's place. */
-static int load_text(lua_State *L)
-{
-    int place = (int)lua_tointeger(L, lua_upvalueindex(2));
-    if (lua_gettop(L) < place)
-        lua_settop(L, place);
-    const char *mode = lua_tostring(L, place);
-    if (mode && mode[0] == 'b' && mode[1] == '\0') {
-        luaL_pushfail(L);
-        lua_pushliteral(L, "bytecode is not loaded here (mode is 'b')");
-        return 2;
-    }
-    lua_pushliteral(L, "t");
-    lua_replace(L, place);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
-}
-
-static int on_file_done(lua_State *L, int status, lua_KContext context)
-{
-    (void)status;
-    (void)context;
-    return lua_gettop(L) - 1;
-}
-
-static int do_text_file(lua_State *L)
-{
-    const char *name = luaL_optstring(L, 1, NULL);
-    lua_settop(L, 1);
-    if (name)
-        vm_tell_file(vm_of(L), name);
-    if (luaL_loadfilex(L, name, "t") != LUA_OK)
-        return lua_error(L);
-    lua_callk(L, 0, LUA_MULTRET, 0, on_file_done);
-    return on_file_done(L, LUA_OK, 0);
-}
-
 /* A module that is not there yet would be at the first place of the path: in the app's own folder. */
 static void tell_missing(lua_State *L, const char *name)
 {
@@ -102,7 +58,7 @@ static int search_text_file(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    lua_getfield(L, lua_upvalueindex(1), "searchpath");
+    lua_pushcfunction(L, vm_of(L)->lua_searchpath);
     lua_pushvalue(L, 1);
     lua_getfield(L, lua_upvalueindex(1), "path");
     lua_call(L, 2, 2);
@@ -123,19 +79,14 @@ static int search_text_file(lua_State *L)
 static void replace_searcher(lua_State *L)
 {
     lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchpath");
+    vm_of(L)->lua_searchpath = lua_tocfunction(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, -1, "searchers");
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, search_text_file, 1);
     lua_rawseti(L, -2, 2);
     lua_pop(L, 2);
-}
-
-static void force_text(lua_State *L, const char *name, int place)
-{
-    lua_getglobal(L, name);
-    lua_pushinteger(L, place);
-    lua_pushcclosure(L, load_text, 2);
-    lua_setglobal(L, name);
 }
 
 /* As in the manual, but that a context's metatable may be replaced: it is undone when the request ends. */
@@ -160,12 +111,9 @@ void globals_install(lua_State *L)
     lua_register(L, "print", on_print);
     lua_register(L, "sleep", on_sleep);
     lua_register(L, "setmetatable", on_setmetatable);
-    lua_register(L, "dofile", do_text_file);
-    force_text(L, "load", 3);
-    force_text(L, "loadfile", 2);
     replace_searcher(L);
-    lua_getglobal(L, "os");
-    lua_pushcfunction(L, on_exit);
-    lua_setfield(L, -2, "exit");
-    lua_pop(L, 1);
+    guards_install(L);
+    process_install(L);
+    if (vm_of(L)->config.strict)
+        seal_install(L);
 }

@@ -10,6 +10,7 @@
 #include "vm/ctx.h"
 #include "vm/heap.h"
 #include "vm/names.h"
+#include "vm/once.h"
 #include "vm/vm.h"
 
 /* What contexts know of a route; see vm/audit.h. */
@@ -27,11 +28,12 @@ struct vm_run {
     vm_run *next;  /* of all */
     lua_State *co; /* NULL until first used, and after one that failed */
     int co_ref;
-    uint64_t serial; /* of the request, in this VM, from 1 */
-    bool live;       /* between vm_start and vm_run_give */
-    bool raised;     /* its error is in the registry, under the run's address */
-    bool explaining; /* the text of an error is being made */
-    bool spawned;    /* the handler created coroutines, which may hold the context */
+    uint64_t serial;   /* of the request, in this VM, from 1 */
+    bool live;         /* between vm_start and vm_run_give */
+    bool raised;       /* its error is in the registry, under the run's address */
+    bool explaining;   /* the text of an error is being made */
+    bool globals_away; /* strict: its globals are in the registry, under this field's address */
+    bool spawned;      /* the handler created coroutines, which may hold the context */
     ctx_slot ctx;
 };
 
@@ -61,6 +63,13 @@ struct vm {
     unsigned memory_refusals;          /* of which Lua has made errors in this run */
     lua_State *finalizers;             /* where the app's run; NULL until needed, and after one that failed */
     lua_CFunction lua_xpcall, lua_sethook;
+    lua_CFunction lua_collectgarbage, lua_load, lua_loadfile; /* what vm/guards.c calls */
+    lua_CFunction lua_searchpath;
+    lua_CFunction lua_setlocal, lua_debug_setmetatable, lua_setupvalue;
+
+    bool sealed, overlaid; /* strict: see vm/seal.h; a handler's globals lie before the others */
+    int sealed_ref;        /* registry: contents of sealed tables -> tables */
+    unsigned finalizing;   /* finalizers under way */
 
     buf warning; /* its pieces so far */
     bool warning_begun;

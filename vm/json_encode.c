@@ -9,6 +9,7 @@
 #include "vm/json_path.h"
 #include "vm/json_scan.h"
 #include "vm/json_utf8.h"
+#include "vm/seal.h"
 
 enum {
     LEVELS_AT_ONCE = 8,      /* of tables, for which stack room is asked */
@@ -240,12 +241,17 @@ static inline void encode_value(encoder *e)
     fail(e, lua_pushfstring(L, "a %s", luaL_typename(L, -1)));
 }
 
-/* Returns: whether the table on top has the array mark. */
+/* Returns: whether the table on top has the array mark. A sealed one is replaced by its contents. */
 static bool is_marked(encoder *e)
 {
     lua_State *L = e->L;
     if (!lua_getmetatable(L, -1))
         return false;
+    if (seal_is_metatable(L, -1)) {
+        lua_pop(L, 1);
+        seal_push_original(L, -1);
+        seal_open(L, -2);
+    }
     const void *mt = lua_topointer(L, -1);
     lua_pop(L, 1);
     if (!e->array_mt) {

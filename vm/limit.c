@@ -148,6 +148,17 @@ static lua_State *check_coroutine(lua_State *L)
     return co;
 }
 
+/* Is it one that a request runs in, and waiting? Only the server goes on with those. Leaves the message. */
+static bool is_requests_own(lua_State *L, lua_State *co)
+{
+    bool own = lua_rawgetp(L, LUA_REGISTRYINDEX, co) != LUA_TNIL && co != L && lua_status(co) == LUA_YIELD;
+    lua_pop(L, 1);
+    if (own)
+        lua_pushliteral(L, "this coroutine is a request's own, and waits for the server; make one with "
+                           "coroutine.create");
+    return own;
+}
+
 static int failed_resume(lua_State *L)
 {
     lua_pushboolean(L, 0);
@@ -160,6 +171,8 @@ static int on_resume(lua_State *L)
 {
     lua_State *co = check_coroutine(L);
     int nargs = lua_gettop(L) - 1, n = 0;
+    if (is_requests_own(L, co))
+        return failed_resume(L);
     if (!lua_checkstack(co, nargs)) {
         lua_pushliteral(L, "too many arguments to resume");
         return failed_resume(L);
@@ -196,6 +209,8 @@ static int on_close(lua_State *L)
     vm *v = vm_of(L);
     if (!can_be_closed(L, co))
         return luaL_error(L, "cannot close a %s coroutine", co == L ? "running" : "normal");
+    if (is_requests_own(L, co))
+        return lua_error(L);
     lua_State *before = enter(v, co);
     int status = lua_resetthread(co);
     leave(v, before, L);
@@ -247,7 +262,10 @@ static int on_finalizer(lua_State *L)
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 3);
-    if (tracked_resume(L, co, 2, &n) == LUA_OK)
+    v->finalizing++;
+    int status = tracked_resume(L, co, 2, &n);
+    v->finalizing--;
+    if (status == LUA_OK)
         return 0;
     lua_xmove(co, L, 1);
     v->finalizers = NULL; /* one that failed is not used again */

@@ -7,6 +7,8 @@
 
 #include "vm/load.h"
 #include "vm/reply.h"
+#include "vm/sandbox.h"
+#include "vm/undeclared.h"
 
 enum { STEP_ERROR_BYTES = 1024 };
 
@@ -139,6 +141,7 @@ static int run_app(lua_State *L)
     load_begin(L);
     load_parts(L);
     load_tree(L);
+    sandbox_cut(L);
     vm_tell_file(v, v->path);
     if (luaL_loadfilex(L, v->path, "t") != LUA_OK)
         return lua_error(L);
@@ -148,6 +151,8 @@ static int run_app(lua_State *L)
     lua_getfield(L, -1, "frozen");
     lua_setglobal(L, "api");
     v->definition_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (!v->config.strict)
+        undeclared_install(L);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "vm/cookie.h"
 #include "vm/reply_internal.h"
+#include "vm/seal.h"
 
 /* --- headers --- */
 
@@ -187,6 +188,7 @@ int reply_on_cookie(lua_State *L)
     lua_settop(L, 4);
     if (!lua_isnil(L, 4)) {
         luaL_checktype(L, 4, LUA_TTABLE);
+        seal_open(L, 4);
         check_cookie_options(L, 4);
         o.path = opt_text(L, 4, "path");
         o.domain = opt_text(L, 4, "domain");

@@ -28,8 +28,14 @@ typedef struct vm_module {
     int (*open)(struct lua_State *L);
 } vm_module;
 
+/* What becomes of a global that a handler makes. */
+typedef enum vm_globals { VM_GLOBALS_WARN, VM_GLOBALS_ERROR, VM_GLOBALS_ALLOW } vm_globals;
+
 typedef struct vm_config {
-    bool dev;            /* tracebacks in replies; a context used too late is an error at once */
+    bool dev;    /* tracebacks in replies; a context used too late is an error at once */
+    bool strict; /* the app reaches nothing beyond its requests: --sandbox strict */
+    vm_globals globals;
+    struct once *told;   /* which such globals were told of, by all VMs; NULL: tell of each every time */
     size_t memory_bytes; /* a VM that serves holds no more; 0: no limit */
     const char *context; /* the context strategy's name */
     const vm_source *sources;
@@ -103,6 +109,11 @@ int vm_on_start(vm *v, bool each_vm, char *error, size_t size);
 /* Run all the api.on_stop functions likewise; each failure is logged. Returns: 0, or -EINVAL with `error`
  * filled by the first that failed. */
 int vm_on_stop(vm *v, bool each_vm, char *error, size_t size);
+
+/* The app is ready, its start functions have run: with vm_config.strict, what requests share becomes
+ * read-only. Before the first request. Returns: 0, or -ENOMEM or -EINVAL with `error` filled; then only
+ * vm_close. */
+int vm_seal(vm *v, char *error, size_t size);
 
 /* --- requests --- */
 

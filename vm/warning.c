@@ -12,6 +12,8 @@ static bool equals(const char *piece, const char *word)
 /* A message of one piece that begins with '@' is for us: warn("@off"), warn("@on"). */
 static void control(vm *v, const char *piece)
 {
+    if (v->sealed)
+        return; /* it would be for other requests too */
     if (equals(piece, "@off"))
         v->warnings_off = true;
     else if (equals(piece, "@on"))
