@@ -31,8 +31,7 @@ struct http {
     http_config config;
     int poll_fd;
     unsigned connections;
-    bool room_made; /* a connection ended at the limit; only the start of MHD_run lets the daemon accept again
-                     */
+    bool room_made;      /* one ended at the limit: only the start of MHD_run lets the daemon accept again */
     bool no_descriptors; /* the daemon could not accept; until it can */
     uint64_t shed_ns;    /* when a connection was closed for that */
     bool closing;

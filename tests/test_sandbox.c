@@ -481,8 +481,8 @@ static const char *const attempts[] = {
     "math.pi = 3",
     "coroutine.wrap(function() shared = 'new' leaked = 'new' end)()",
     "setmetatable({}, { __gc = function() shared = 'new' end }) collectgarbage()",
-    "local mt = { __gc = true } setmetatable({}, mt) mt.__gc = function() shared = 'new' end "
-    "collectgarbage()",
+    ("local mt = { __gc = true } setmetatable({}, mt) mt.__gc = function() shared = 'new' end "
+     "collectgarbage()"),
     "local x <close> = setmetatable({}, { __close = function() shared = 'new' leaked = 1 end })",
     "xpcall(error, function() shared = 'new' m.x = 'new' end)",
     "for k, v in pairs(m) do if type(v) == 'table' then rawset(v, 'x', 'new') end end",
