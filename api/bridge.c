@@ -178,7 +178,6 @@ static runner_result conclude(seat *s, HttpTask *t, vm_run *run, enum vm_result 
     t->outcome = r->failed ? TASK_OUTCOME_ERROR : TASK_OUTCOME_REPLY;
     t->run = NULL;
     vm_run_give(s->vm, run);
-    vms_ended(s);
     return RUNNER_DONE;
 }
 
@@ -221,7 +220,17 @@ static void on_cancel(HttpTask *t)
     vm_cancel(s->vm, t->run);
     vm_run_give(s->vm, t->run);
     t->run = NULL;
-    vms_ended(s);
+}
+
+static void on_ended(void *held)
+{
+    vms_ended(held);
+}
+
+static void on_abandon(void *user, void *held)
+{
+    bridge *b = user;
+    vms_abandon(b->vms, held);
 }
 
 static_assert((int)VM_LIMIT_CPU == RUN_LIMIT_CPU && (int)VM_LIMIT_WALL == RUN_LIMIT_WALL &&
@@ -270,6 +279,8 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .start = on_start,
         .resume = on_resume,
         .cancel = on_cancel,
+        .ended = on_ended,
+        .abandon = on_abandon,
         .interrupt = on_interrupt,
         .describe = on_describe,
         .idle = on_idle,

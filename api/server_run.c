@@ -300,10 +300,13 @@ int ps_server_run(ps_server *srv, ps_error *err)
     srv->admin = NULL;
     if (srv->lost)
         return result;
-    pool_free(srv->pool);
-    srv->pool = NULL;
-    crowd_free(srv->crowd);
-    srv->crowd = NULL;
+    srv->lost = srv->pool && lost_any(&srv->pool->lost);
+    if (!srv->lost) {
+        pool_free(srv->pool);
+        srv->pool = NULL;
+        crowd_free(srv->crowd);
+        srv->crowd = NULL;
+    }
     if (result == 0 || result == PS_EGRACE) {
         int stopped = stop_app(srv, error);
         result = result ? result : stopped;
@@ -321,5 +324,5 @@ static void write_to(void *user, const char *text, size_t n)
 
 void ps_describe_thread(int fd)
 {
-    exec_describe(write_to, &fd);
+    hold_describe(write_to, &fd);
 }

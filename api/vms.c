@@ -149,6 +149,14 @@ void vms_dismiss(vms *v, seat *s)
     put(v, s, false);
 }
 
+void vms_abandon(vms *v, seat *s)
+{
+    atomic_fetch_sub_explicit(&v->bytes, s->bytes, memory_order_relaxed);
+    vm_forget(s->vm);
+    vm_close(s->vm);
+    free(s);
+}
+
 static void retire(vms *v, seat *s)
 {
     s->retired = true;

@@ -74,6 +74,9 @@ void vms_give(vms *v, seat *s);
 /* Have it closed, whatever it is like: its thread ends, and will not be missed. */
 void vms_dismiss(vms *v, seat *s);
 
+/* Close it on this thread, without hooks: its thread was lost in it. What waits in it is forgotten. */
+void vms_abandon(vms *v, seat *s);
+
 /* Between two turns of the holder: the same seat, or a fresh one in its place. */
 seat *vms_refresh(vms *v, seat *s);
 

@@ -3,10 +3,10 @@
 #ifndef RUNTIME_ALTSTACK_H
 #define RUNTIME_ALTSTACK_H
 
-/* Give this thread one, unless it has one or memory is short. Returns: it, for altstack_leave, or NULL. */
-void *altstack_enter(void);
+/* Give this thread one, unless it has one or memory is short. */
+void altstack_enter(void);
 
-/* Take it away again, before the thread ends. NULL is fine. */
-void altstack_leave(void *stack);
+/* Take it away again, before the thread ends; fine if it has none of ours. */
+void altstack_leave(void);
 
 #endif

@@ -2,15 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "runtime/canned.h"
 #include "runtime/clock.h"
 #include "runtime/lane.h"
+#include "runtime/lost.h"
 
 static HttpTask *task_of(timer *t)
 {
@@ -49,18 +46,21 @@ static void close_handle(exec *x, uv_handle_t *handle)
     uv_close(handle, on_closed);
 }
 
-int exec_init(exec *x, const runner *r, const run_limits *limits)
+int exec_init(exec *x, const runner *r, struct pool *p, const run_limits *limits)
 {
     *x = (exec){.runner = r, .limits = *limits, .meter.fd = -1};
     exec_tick(x);
+    hold *h = hold_new(r, p);
+    if (!h)
+        return -ENOMEM;
     int err = wake_init(&x->wake);
-    if (err)
-        return err;
-    err = uv_loop_init(&x->loop);
-    if (err) {
+    if (err == 0 && (err = uv_loop_init(&x->loop)) != 0)
         wake_fini(&x->wake);
+    if (err) {
+        hold_free(h);
         return err;
     }
+    atomic_store_explicit(&x->hold, h, memory_order_relaxed);
     uv_timer_init(&x->loop, &x->alarm);
     x->open_handles = 1;
     err = uv_poll_init(&x->loop, &x->wake_poll, wake_fd(&x->wake));
@@ -80,21 +80,37 @@ static void note_bytes(exec *x)
         atomic_store_explicit(&x->vm_bytes, x->runner->bytes(x->vm), memory_order_relaxed);
 }
 
-/* Not allocated at its first use, which may be in a signal handler. */
-static _Thread_local exec *of_thread __attribute__((tls_model("initial-exec")));
+static void use_thread(exec *x)
+{
+    meter_fini(&x->meter); /* it is another thread's, if there was one */
+    meter_init(&x->meter);
+}
+
+static hold *hold_of(exec *x)
+{
+    return atomic_load_explicit(&x->hold, memory_order_relaxed);
+}
 
 int exec_enter(exec *x)
 {
-    of_thread = x;
-    meter_fini(&x->meter); /* it is another thread's, if there was one */
-    meter_init(&x->meter);
-    pthread_getcpuclockid(pthread_self(), &x->cpu_clock);
-    atomic_store_explicit(&x->thread_id, (int)gettid(), memory_order_release);
+    use_thread(x);
+    hold_enter(hold_of(x));
     x->vm = x->runner->enter(x->runner->user);
     if (!x->vm)
         return -ENOMEM;
     note_bytes(x);
     return 0;
+}
+
+void *exec_replace(exec *x, hold *h, void *lost_vm, void *vm)
+{
+    use_thread(x);
+    atomic_store_explicit(&x->hold, h, memory_order_release);
+    if (x->vm != lost_vm)
+        return vm;
+    x->vm = vm;
+    note_bytes(x);
+    return NULL;
 }
 
 void exec_fini(exec *x)
@@ -112,6 +128,7 @@ void exec_fini(exec *x)
     wake_fini(&x->wake);
     meter_fini(&x->meter);
     timers_fini(&x->parked);
+    hold_free(hold_of(x));
 }
 
 /* Round up, or the alarm rings before the task is due. */
@@ -153,55 +170,41 @@ static const run_limits *limits_of(const exec *x, const HttpTask *t)
     return t->limits ? t->limits : &x->limits;
 }
 
-/* All that a watchdog reads is stored with release: if it sees a later run's figure, it sees that the earlier
- * one is over, too. Returns: the run's stamp, which no other run of this thread has, however coarse the
- * clock. */
-static uint64_t begin_run(exec *x, void *vm, const run_limits *limits, uint64_t deadline_ns,
-                          uint64_t before_ns)
+/* Between begin and end the thread may lose all but its hold, the VM and the task: nothing else of the exec
+ * is read there but what never changes. */
+static void end_run(hold *h, uint64_t stamp)
 {
-    uint64_t stamp = x->now_ns > x->last_held_ns ? x->now_ns : x->last_held_ns + 1;
-    x->last_held_ns = stamp;
-    x->run_vm = vm;
-    atomic_store_explicit(&x->run_limits, limits, memory_order_release);
-    atomic_store_explicit(&x->run_deadline_ns, deadline_ns, memory_order_release);
-    atomic_store_explicit(&x->run_before_ns, before_ns, memory_order_release);
-    atomic_store_explicit(&x->held_since_ns, stamp, memory_order_release);
-    return stamp;
+    if (!hold_end(h, stamp))
+        lost_come_back(h);
 }
 
-/* Returns: whether the run was still this thread's. If not, so is the task no more: it is another's. */
-static bool end_run(exec *x, uint64_t stamp)
+static uint64_t begin_task(exec *x, hold *h, void *vm, HttpTask *t)
 {
-    uint64_t expected = stamp;
-    return atomic_compare_exchange_strong_explicit(&x->held_since_ns, &expected, 0, memory_order_acq_rel,
-                                                   memory_order_acquire);
+    return hold_begin(h, x->now_ns, vm, t, limits_of(x, t), t->deadline_ns, t->run_ns);
 }
 
-/* Nobody takes a run away yet. */
-static void must_end_run(exec *x, uint64_t stamp)
+/* The app's code may run while one is given up or garbage is collected: it has the time of a request. */
+static uint64_t begin_cleaning(exec *x, hold *h, void *vm, HttpTask *t)
 {
-    bool mine = end_run(x, stamp);
-    assert(mine && "the run was taken");
-    (void)mine;
+    uint64_t deadline_ns = x->limits.wall_ns ? x->now_ns + x->limits.wall_ns : 0;
+    return hold_begin(h, x->now_ns, vm, t, &x->limits, deadline_ns, 0);
 }
 
-static uint64_t begin_task(exec *x, void *vm, const HttpTask *t)
+/* The VM may be one that only waited for this. */
+static void note_end(exec *x, void *vm)
 {
-    return begin_run(x, vm, limits_of(x, t), t->deadline_ns, t->run_ns);
-}
-
-/* The app's code may run while one is given up or garbage is collected: it has the processor time of a
- * request. */
-static uint64_t begin_cleaning(exec *x, void *vm)
-{
-    return begin_run(x, vm, &x->limits, 0, 0);
+    if (x->runner->ended)
+        x->runner->ended(vm);
 }
 
 static void cancel(exec *x, HttpTask *t)
 {
-    uint64_t stamp = begin_cleaning(x, t->vm);
+    hold *h = hold_of(x);
+    void *vm = t->vm;
+    uint64_t stamp = begin_cleaning(x, h, vm, t);
     x->runner->cancel(t);
-    must_end_run(x, stamp);
+    end_run(h, stamp);
+    note_end(x, vm);
 }
 
 /* --- handlers --- */
@@ -264,9 +267,11 @@ void exec_run(exec *x, HttpTask *t)
     t->started_ns = since;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
-    uint64_t stamp = begin_task(x, x->vm, t);
-    runner_result result = x->runner->start(x->vm, t);
-    must_end_run(x, stamp);
+    hold *h = hold_of(x);
+    void *vm = x->vm;
+    uint64_t stamp = begin_task(x, h, vm, t);
+    runner_result result = x->runner->start(vm, t);
+    end_run(h, stamp);
     settle(x, t, result, since);
 }
 
@@ -285,9 +290,12 @@ HttpTask *exec_run_due(exec *x, uint64_t until_ns)
     uint64_t since = x->now_ns;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
-    uint64_t stamp = begin_task(x, t->vm, t);
+    hold *h = hold_of(x);
+    void *vm = t->vm;
+    uint64_t stamp = begin_task(x, h, vm, t);
     runner_result result = x->runner->resume(t);
-    must_end_run(x, stamp);
+    end_run(h, stamp);
+    note_end(x, vm);
     settle(x, t, result, since);
     return t;
 }
@@ -303,6 +311,19 @@ HttpTask *exec_evict(exec *x)
     return t;
 }
 
+HttpTask *exec_evict_from(exec *x, const void *lost_vm)
+{
+    for (size_t i = 0; i < x->parked.n; i++) {
+        HttpTask *t = task_of(x->parked.heap[i]);
+        if (t->vm != lost_vm)
+            continue;
+        timers_remove(&x->parked, &t->timer);
+        give_up(t, "The thread that the handler waited on was lost");
+        return t;
+    }
+    return NULL;
+}
+
 void exec_drop(exec *x, HttpTask *t)
 {
     timers_remove(&x->parked, &t->timer);
@@ -312,9 +333,11 @@ void exec_drop(exec *x, HttpTask *t)
 void exec_idle(exec *x)
 {
     if (x->ran) {
-        uint64_t stamp = begin_cleaning(x, x->vm);
-        x->runner->idle(x->vm);
-        must_end_run(x, stamp);
+        hold *h = hold_of(x);
+        void *vm = x->vm;
+        uint64_t stamp = begin_cleaning(x, h, vm, NULL);
+        x->runner->idle(vm);
+        end_run(h, stamp);
         note_bytes(x);
     }
     x->ran = false;
@@ -326,65 +349,4 @@ void exec_refresh(exec *x)
     x->vm = x->runner->refresh(x->runner->user, before);
     if (x->vm != before)
         note_bytes(x);
-}
-
-/* --- for the watchdog --- */
-
-static uint64_t cpu_of(exec *x)
-{
-    struct timespec cpu;
-    if (!atomic_load_explicit(&x->thread_id, memory_order_acquire) || clock_gettime(x->cpu_clock, &cpu) < 0)
-        return 0;
-    return (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
-}
-
-static uint64_t stamp_of(exec *x)
-{
-    return atomic_load_explicit(&x->held_since_ns, memory_order_acquire);
-}
-
-bool exec_look(exec *x, exec_run_view *ret)
-{
-    uint64_t stamp = stamp_of(x);
-    if (!stamp || stamp == EXEC_TAKEN)
-        return false;
-    *ret = (exec_run_view){
-        .stamp = stamp,
-        .limits = atomic_load_explicit(&x->run_limits, memory_order_acquire),
-        .deadline_ns = atomic_load_explicit(&x->run_deadline_ns, memory_order_acquire),
-        .before_ns = atomic_load_explicit(&x->run_before_ns, memory_order_acquire),
-        .cpu_ns = cpu_of(x),
-    };
-    return stamp_of(x) == stamp;
-}
-
-/* By the kernel's number, which may be used for a thread that has ended: it gets nothing then. */
-void exec_signal(exec *x, uint64_t stamp, run_limit limit, uint64_t used_ns, uint64_t most_ns, int number)
-{
-    int thread = atomic_load_explicit(&x->thread_id, memory_order_acquire);
-    if (!thread)
-        return;
-    atomic_store_explicit(&x->aim_limit, (int)limit, memory_order_relaxed);
-    atomic_store_explicit(&x->aim_used_ns, used_ns, memory_order_relaxed);
-    atomic_store_explicit(&x->aim_most_ns, most_ns, memory_order_relaxed);
-    atomic_store_explicit(&x->aim_stamp, stamp, memory_order_release);
-    (void)tgkill(getpid(), thread, number);
-}
-
-void exec_describe(void (*put)(void *user, const char *text, size_t n), void *user)
-{
-    exec *x = of_thread;
-    uint64_t stamp = x ? stamp_of(x) : 0;
-    if (stamp && stamp != EXEC_TAKEN && x->runner->describe)
-        x->runner->describe(x->run_vm, put, user);
-}
-
-void exec_interrupt(exec *x)
-{
-    uint64_t stamp = stamp_of(x);
-    if (!stamp || atomic_load_explicit(&x->aim_stamp, memory_order_acquire) != stamp)
-        return;
-    x->runner->interrupt(x->run_vm, (run_limit)atomic_load_explicit(&x->aim_limit, memory_order_relaxed),
-                         atomic_load_explicit(&x->aim_used_ns, memory_order_relaxed),
-                         atomic_load_explicit(&x->aim_most_ns, memory_order_relaxed));
 }

@@ -1,7 +1,8 @@
 /* exec: what every pool thread has: an event loop, a VM, and the handlers that wait on it.
  *
  * No libuv callback runs Lua: the loop only ends a sleep. Handlers run when the thread calls exec_run and
- * exec_run_due. Threads: the owner only; others may signal `wake`. */
+ * exec_run_due. These, exec_evict, exec_drop and exec_idle run the app's code: if the thread is declared lost
+ * meanwhile, the call does not return (runtime/lost). Threads: the owner only; others may signal `wake`. */
 #ifndef RUNTIME_EXEC_H
 #define RUNTIME_EXEC_H
 
@@ -11,35 +12,19 @@
 #include <uv.h>
 
 #include "queue/wake.h"
+#include "runtime/hold.h"
 #include "runtime/limits.h"
 #include "runtime/meter.h"
 #include "runtime/runner.h"
 #include "runtime/timers.h"
 
-#define EXEC_TAKEN UINT64_MAX /* in held_since_ns */
-
 typedef struct exec {
     const runner *runner;
     void *vm;
-    uint64_t now_ns;   /* monotonic; as of the last exec_tick or handler */
-    run_limits limits; /* of requests whose route has none of its own */
-    bool ran;          /* a handler ran since the last idle */
-    /* Who has the run: 0 when no handler runs here; else when its start or resume began, monotonic, no two
-     * runs alike; EXEC_TAKEN once another thread has taken the run away. The owner stores the moment
-     * (release) and ends with an exchange of it for 0; a watchdog reads it (acquire), and may exchange it for
-     * EXEC_TAKEN: one of the two succeeds, and the task is his. */
-    atomic_uint_fast64_t held_since_ns;
-    uint64_t last_held_ns; /* [owner] the stamp of the latest run */
-    void *run_vm;          /* [owner] what it runs in */
-    /* Of the run that held_since_ns names; [owner writes, any reads] */
-    _Atomic(const run_limits *) run_limits;
-    atomic_uint_fast64_t run_deadline_ns; /* 0: none */
-    atomic_uint_fast64_t run_before_ns;   /* what earlier runs of the request have taken */
-    /* Which run the watchdog's signal is for, and why; [watchdog writes, owner reads] */
-    atomic_uint_fast64_t aim_stamp, aim_used_ns, aim_most_ns;
-    atomic_int aim_limit;
-    clockid_t cpu_clock;    /* of its thread; const while thread_id is set */
-    atomic_int thread_id;   /* [owner writes, any reads] the kernel's; 0: it has no thread */
+    uint64_t now_ns;        /* monotonic; as of the last exec_tick or handler */
+    run_limits limits;      /* of requests whose route has none of its own */
+    bool ran;               /* a handler ran since the last idle */
+    _Atomic(hold *) hold;   /* [owner writes, any reads] its thread's; see exec_replace */
     atomic_size_t vm_bytes; /* [owner writes] what the VM held when it was idle last, for metrics */
     meter meter;
     timers parked;
@@ -50,12 +35,23 @@ typedef struct exec {
     unsigned open_handles;
 } exec;
 
-/* On the thread that will use it or before it starts. Takes no VM yet. Returns: 0 or -errno, with nothing
- * left behind. */
-int exec_init(exec *x, const runner *r, const run_limits *limits);
+/* On the thread that will use it or before it starts; `p` is the pool, for its lost threads. Takes no VM yet.
+ * Returns: 0 or -errno, with nothing left behind. */
+int exec_init(exec *x, const runner *r, struct pool *p, const run_limits *limits);
+
+/* Thread: any. */
+static inline hold *exec_hold(const exec *x)
+{
+    return atomic_load_explicit(&x->hold, memory_order_acquire);
+}
 
 /* Take a VM, on the thread that will run handlers. Returns: 0 or -ENOMEM. */
 int exec_enter(exec *x);
+
+/* The thread that it was of is lost; the calling one has it from now on, with a hold that is its own
+ * (hold_enter). `vm` is to be used in the place of the one that was lost, if that is the one in use.
+ * Returns: the VM that is not needed, or NULL. */
+void *exec_replace(exec *x, hold *h, void *lost_vm, void *vm);
 
 /* Give the VM back and close the loop; nothing may be parked. */
 void exec_fini(exec *x);
@@ -75,33 +71,15 @@ HttpTask *exec_run_due(exec *x, uint64_t until_ns);
 /* Take one parked task, whichever, and answer it 503: DONE. NULL when none is parked. */
 HttpTask *exec_evict(exec *x);
 
+/* The same, but only one that waits in this VM, whose thread is lost: nothing of the VM is touched. */
+HttpTask *exec_evict_from(exec *x, const void *lost_vm);
+
 /* Give up a parked task without a reply; its state is the caller's to move. */
 void exec_drop(exec *x, HttpTask *t);
 
 /* Poll the loop: for `timeout_ms` at most (-1: no limit of the caller's), less if a parked task is due
  * sooner, not at all for 0. The caller has called wake_prepare and looked at its sources, or passes 0. */
 void exec_sleep(exec *x, int timeout_ms);
-
-/* --- for the watchdog --- */
-
-typedef struct exec_run_view {
-    uint64_t stamp;
-    const run_limits *limits;
-    uint64_t deadline_ns, before_ns;
-    uint64_t cpu_ns; /* the thread's processor time */
-} exec_run_view;
-
-/* What runs there. Thread: any. Returns: false when nothing does. */
-bool exec_look(exec *x, exec_run_view *ret);
-
-/* Have the run of that stamp interrupted, if it still goes on. Thread: the watchdog. */
-void exec_signal(exec *x, uint64_t stamp, run_limit limit, uint64_t used_ns, uint64_t most_ns, int number);
-
-/* The signal has arrived. Thread: the owner, in the signal's handler. */
-void exec_interrupt(exec *x);
-
-/* Write what runs on this thread, if something does. Thread: any, in a signal handler. */
-void exec_describe(void (*put)(void *user, const char *text, size_t n), void *user);
 
 /* --- between runs --- */
 

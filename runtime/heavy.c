@@ -30,6 +30,7 @@ struct heavy {
     unsigned next;           /* the worker whose ring is looked at first */
     worker *unsignalled;     /* has tasks on its done ring that it was not woken for */
     uint64_t unsignalled_ns; /* since when */
+    uint64_t cost_ns;        /* that pool_ran has to be told when the first run of a task has ended; or 0 */
     uint64_t idle_ns;        /* since when it had nothing to do */
 };
 
@@ -115,11 +116,18 @@ static bool waited_too_long(const heavy *h, const HttpTask *t)
     return most && now > t->ready_ns && now - t->ready_ns > most;
 }
 
+static void tell_ran(heavy *h)
+{
+    pool_ran(h->pool, h->cost_ns);
+    h->cost_ns = 0;
+}
+
 static void run(heavy *h, HttpTask *t)
 {
     if (has_work(h))
         pool_wake_heavy(h->pool);
     signal_before(h, t);
+    h->cost_ns = t->cost_ns;
     if (pool_stage(h->pool) == POOL_FORCED) {
         atomic_fetch_add_explicit(&h->pool->cut_off, 1, memory_order_relaxed);
         refuse(t, "The server is stopping");
@@ -128,7 +136,7 @@ static void run(heavy *h, HttpTask *t)
     } else {
         exec_run(&h->exec, t);
     }
-    pool_ran(h->pool, t);
+    tell_ran(h);
     finish(h, t);
 }
 
@@ -247,30 +255,55 @@ static void tell_no_vm(heavy *h)
     h->exec.runner->trouble(h->exec.runner->user, "a heavy thread more was wanted, but got no Lua VM");
 }
 
-void *heavy_main(void *arg)
+static void introduce(heavy *h)
 {
-    void *stack = altstack_enter();
-    heavy *h = arg;
-    pool *p = h->pool;
     char name[16];
     snprintf(name, sizeof(name), "poolsrv-h%u", h->index);
     pthread_setname_np(pthread_self(), name);
     atomic_store_explicit(&h->thread_id, (int)gettid(), memory_order_relaxed);
-    if (p->watchdog)
-        watchdog_adopt(&h->exec);
-    int err = exec_enter(&h->exec);
-    pool_thread_ready(p, err == 0);
-    if (err == 0) {
-        turn_until_end(h);
-        signal_owner(h);
-        leave_vm(h);
-    } else {
-        tell_no_vm(h);
-    }
+}
+
+static void work(heavy *h)
+{
+    turn_until_end(h);
+    signal_owner(h);
+    leave_vm(h);
+}
+
+static void leave(heavy *h)
+{
     atomic_store_explicit(&h->thread_id, 0, memory_order_relaxed);
-    altstack_leave(stack);
-    pool_heavy_ended(p, h->index);
+    altstack_leave();
+    pool_heavy_ended(h->pool, h->index);
+}
+
+void *heavy_main(void *arg)
+{
+    heavy *h = arg;
+    altstack_enter();
+    introduce(h);
+    if (h->pool->watchdog)
+        watchdog_adopt();
+    int err = exec_enter(&h->exec);
+    pool_thread_ready(h->pool, err == 0);
+    if (err == 0)
+        work(h);
+    else
+        tell_no_vm(h);
+    leave(h);
     return NULL;
+}
+
+void heavy_take_over(heavy *h, const void *lost_vm)
+{
+    HttpTask *t;
+    introduce(h);
+    exec_tick(&h->exec);
+    tell_ran(h);
+    while ((t = exec_evict_from(&h->exec, lost_vm)))
+        finish(h, t);
+    work(h);
+    leave(h);
 }
 
 /* --- for others --- */
@@ -287,7 +320,7 @@ bool heavy_rests(const heavy *h)
 
 uint64_t heavy_busy_since_ns(const heavy *h)
 {
-    return atomic_load_explicit(&h->exec.held_since_ns, memory_order_relaxed);
+    return atomic_load_explicit(&exec_hold(&h->exec)->since_ns, memory_order_relaxed);
 }
 
 exec *heavy_exec(heavy *h)
@@ -335,7 +368,7 @@ int heavy_new(pool *p, unsigned index, heavy **ret_heavy)
     if (!h)
         return -ENOMEM;
     run_limits limits = pool_limits(&p->config);
-    int err = exec_init(&h->exec, p->runner, &limits);
+    int err = exec_init(&h->exec, p->runner, p, &limits);
     if (err) {
         free(h);
         return err;

@@ -17,6 +17,10 @@ void heavy_free(heavy *h);
 /* The thread's body. */
 void *heavy_main(void *h);
 
+/* The same for a thread that takes the place of a lost one. Its VM has replaced `lost_vm`, if that was the
+ * heavy worker's (exec_replace). */
+void heavy_take_over(heavy *h, const void *lost_vm);
+
 /* End its sleep, if it sleeps. Thread: any. Returns: whether this call did. */
 bool heavy_signal(heavy *h);
 

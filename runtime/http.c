@@ -34,6 +34,7 @@ struct http {
     bool room_made;      /* one ended at the limit: only the start of MHD_run lets the daemon accept again */
     bool no_descriptors; /* the daemon could not accept; until it can */
     uint64_t shed_ns;    /* when a connection was closed for that */
+    unsigned silent_closes; /* the daemon is about to tell of one that is meant */
     bool closing;
     peers peers;
     uint64_t now_ns; /* as of the last http_run */
@@ -264,6 +265,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
         break;
     case TASK_PARKED:
         break;
+    case TASK_LOST:
+        h->silent_closes++;
+        return MHD_NO;
     default:
         return MHD_YES;
     }
@@ -329,6 +333,16 @@ static bool may_tell(http *h)
 }
 
 #define DAEMON_CANNOT_ACCEPT "Hit process or system resource limit"
+#define DAEMON_WAS_REFUSED   "Application reported internal error"
+
+/* What the daemon says when on_access has told it to close a connection that was answered by hand. */
+static bool is_expected(http *h, const char *text)
+{
+    if (!h->silent_closes || strncmp(text, DAEMON_WAS_REFUSED, sizeof(DAEMON_WAS_REFUSED) - 1) != 0)
+        return false;
+    h->silent_closes--;
+    return true;
+}
 
 static void on_trouble(void *cls, const char *format, va_list args)
 {
@@ -336,9 +350,9 @@ static void on_trouble(void *cls, const char *format, va_list args)
     char text[256];
     /* It does not tell in another way, and it does not try again until a connection has closed. */
     h->no_descriptors |= strncmp(format, DAEMON_CANNOT_ACCEPT, sizeof(DAEMON_CANNOT_ACCEPT) - 1) == 0;
-    if (!may_tell(h))
-        return;
     int n = vsnprintf(text, sizeof(text), format, args);
+    if (is_expected(h, text) || !may_tell(h))
+        return;
     while (n > 0 && (size_t)n < sizeof(text) && text[n - 1] == '\n')
         text[--n] = '\0';
     if (h->troubles_left_out && n >= 0 && (size_t)n < sizeof(text))
@@ -452,6 +466,20 @@ void http_resume(http *h, HttpTask *t)
     assert(t->suspended);
     t->suspended = false;
     MHD_resume_connection(t->connection);
+}
+
+/* Nothing of another reply is under way to a client that waits for this one. */
+void http_abandon(http *h, HttpTask *t, const HttpTask *reply)
+{
+    (void)h;
+    if (!t->suspended)
+        MHD_suspend_connection(t->connection);
+    t->suspended = true;
+    if (!t->peer)
+        return;
+    if (reply)
+        http_reply_raw(t->peer->fd, reply, t->method_id == METHOD_HEAD);
+    shutdown(t->peer->fd, SHUT_WR);
 }
 
 uint64_t http_ended(const http *h, peer_late why)

@@ -77,6 +77,11 @@ int http_timeout_ms(const http *h);
  * are suspended, so resume in batches. */
 void http_resume(http *h, HttpTask *t);
 
+/* Answer the client of a LOST task by hand, with the reply that another task holds (NULL: none), and send
+ * nothing more. The connection and what the task has of its memory stay until http_resume, which closes it.
+ * Call it between two runs of the daemon. */
+void http_abandon(http *h, HttpTask *t, const HttpTask *reply);
+
 /* How many connections are open, and whether that is all that can be: by the limit, or since the process is
  * out of descriptors. At the limit the daemon does not see by itself when it may accept again: call http_run
  * now and then. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "runtime/date.h"
 
@@ -196,4 +197,30 @@ void http_reply_ended(http_replies *r, HttpTask *t)
     k->next = r->free[k->bytes];
     r->free[k->bytes] = k;
     r->free_count++;
+}
+
+/* --- without the daemon --- */
+
+static int add_raw_head(buf *b, const HttpTask *t)
+{
+    date_cache dates = {0};
+    int err =
+        buf_addf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n", t->status,
+                 MHD_get_reason_phrase_for((unsigned)t->status), date_now(&dates), t->body.n - t->body_from);
+    if (err == 0 && t->content_type)
+        err = buf_addf(b, "Content-Type: %s\r\n", t->content_type);
+    if (err == 0 && t->id.n)
+        err = buf_addf(b, "X-Request-Id: %.*s\r\n", (int)t->id.n, t->id.p);
+    return err ? err : buf_add(b, "\r\n", 2);
+}
+
+void http_reply_raw(int fd, const HttpTask *t, bool without_body)
+{
+    buf b = {0};
+    int err = add_raw_head(&b, t);
+    if (err == 0 && !without_body && t->body.n > t->body_from)
+        err = buf_add(&b, t->body.p + t->body_from, t->body.n - t->body_from);
+    ssize_t sent = err == 0 ? send(fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+    (void)sent; /* who does not read gets a part of it */
+    buf_fini(&b);
 }

@@ -31,6 +31,10 @@ void http_replies_free(http_replies *r);
  * Returns: 0, or -ENOMEM with nothing queued. */
 int http_reply_queue(http_replies *r, HttpTask *t, bool send_id, bool close);
 
+/* Write the reply of a task straight to a socket, to be closed after it. What its buffer does not take at
+ * once is not sent: it is meant for the server's own small ones. */
+void http_reply_raw(int fd, const HttpTask *t, bool without_body);
+
 /* The daemon has let go of the task, whatever became of its reply. */
 void http_reply_ended(http_replies *r, HttpTask *t);
 

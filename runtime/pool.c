@@ -48,6 +48,7 @@ int pool_new(const pool_config *config, const runner *r, pool **ret_pool)
         p->config.max_heavies = p->config.heavies;
     p->runner = r;
     pthread_mutex_init(&p->lock, NULL);
+    lost_init(&p->lost);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -82,6 +83,7 @@ void pool_free(pool *p)
     free(p->heavies);
     free(p->heavy_up);
     ring_free(p->injected);
+    lost_fini(&p->lost);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -103,6 +105,11 @@ static int start_counted(atomic_uint *running, void *(*body)(void *), void *arg)
     if (err)
         atomic_fetch_sub(running, 1);
     return err;
+}
+
+int pool_start_keeper(pool *p, void *(*body)(void *), void *arg)
+{
+    return start_counted(&p->keepers_running, body, arg);
 }
 
 /* With the lock held. */
@@ -137,9 +144,9 @@ int pool_start(pool *p)
     pthread_mutex_unlock(&p->lock);
     /* Last, so that no heavy worker of the keeper's is taken for one of those above. */
     if (err == 0 && p->keeper)
-        err = start_counted(&p->keepers_running, keeper_main, p->keeper);
+        err = pool_start_keeper(p, keeper_main, p->keeper);
     if (err == 0 && p->watchdog)
-        err = start_counted(&p->keepers_running, watchdog_main, p->watchdog);
+        err = pool_start_keeper(p, watchdog_main, p->watchdog);
     if (err) {
         pool_set_stage(p, POOL_FORCED);
         pool_wait(p, UINT64_MAX);
@@ -267,16 +274,6 @@ bool pool_wait(pool *p, uint64_t timeout_ns)
     return ended;
 }
 
-void pool_relieve(pool *p, struct exec *x, uint64_t stamp, const run_limits *limits)
-{
-    char text[256];
-    (void)x;
-    (void)stamp;
-    snprintf(text, sizeof(text), "a handler%s%s goes on although it was told to end; it holds its thread",
-             limits->route ? " of " : "", limits->route ? limits->route : "");
-    p->runner->trouble(p->runner->user, text);
-}
-
 /* --- the way to a heavy worker --- */
 
 /* By how much a task delays those behind it. Tasks that block are shared by as many threads as there may be,
@@ -326,7 +323,7 @@ int pool_admit(pool *p, HttpTask *t, unsigned *ret_retry_s)
     if (waiting < p->config.max_queue && !late)
         return 0;
     pool_taken(p);
-    pool_ran(p, t);
+    pool_ran(p, t->cost_ns);
     uint64_t retry_s = late ? (due_ns - p->config.max_wait_ns) / 1000000000u + 1 : 1;
     *ret_retry_s = retry_s < RETRY_MAX_S ? (unsigned)retry_s : RETRY_MAX_S;
     return -EAGAIN;
@@ -337,9 +334,9 @@ void pool_taken(pool *p)
     atomic_fetch_sub_explicit(&p->waiting, 1, memory_order_relaxed);
 }
 
-void pool_ran(pool *p, const HttpTask *t)
+void pool_ran(pool *p, uint64_t cost_ns)
 {
-    atomic_fetch_sub_explicit(&p->due_ns, t->cost_ns, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&p->due_ns, cost_ns, memory_order_relaxed);
 }
 
 /* If not, the keeper is left asleep: a pool that is full and busy would wake it for every task. */
@@ -370,7 +367,7 @@ int pool_inject(pool *p, HttpTask *t)
     pthread_mutex_unlock(&p->lock);
     if (err) {
         pool_taken(p);
-        pool_ran(p, t);
+        pool_ran(p, t->cost_ns);
     } else {
         pool_wake_heavy(p);
     }

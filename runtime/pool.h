@@ -22,6 +22,7 @@
 
 #include "queue/ring.h"
 #include "runtime/http.h"
+#include "runtime/lost.h"
 #include "runtime/runner.h"
 
 typedef struct pool pool;
@@ -67,8 +68,10 @@ struct pool {
     atomic_uint_fast64_t due_ns;  /* [any] how long a task that comes now is expected to wait, if no heavy
                                      worker rests: the sum of HttpTask.cost_ns */
     atomic_uint_fast64_t mean_ns; /* [any] how long tasks of any route hold heavy workers, of late */
-    atomic_uint_fast64_t grow_after_ns; /* [any] no more heavy workers before this */
-    atomic_uint workers_running, heavies_running, keepers_running; /* [any]; the watchdog is a keeper */
+    atomic_uint_fast64_t grow_after_ns;           /* [any] no more heavy workers before this */
+    atomic_uint workers_running, heavies_running; /* [any] */
+    atomic_uint keepers_running; /* [any] also the watchdog, and spare threads before they have a place */
+    lost_threads lost;
     atomic_uint ready;        /* [any] threads that have a VM and take tasks */
     pthread_mutex_t lock;     /* for `injected` and the condition */
     pthread_cond_t changed;   /* a thread has become ready, or ended */
@@ -94,7 +97,7 @@ void pool_wake_all(pool *p);
  * Returns: true when they have, and then pool_free may be called. */
 bool pool_wait(pool *p, uint64_t timeout_ns);
 
-/* Not while threads run. NULL is fine. */
+/* Not while threads run; and not while any is lost (lost_any), for that still uses the pool. NULL is fine. */
 void pool_free(pool *p);
 
 /* Give a QUEUED task without a socket to the heavy workers. Thread: any.
@@ -113,9 +116,10 @@ static inline enum pool_stage pool_stage(pool *p)
  * Returns: 0, or -EAGAIN and the seconds after which it may go better. */
 int pool_admit(pool *p, HttpTask *t, unsigned *ret_retry_s);
 
-/* An admitted task has been taken from its ring (or is gone); and it holds its heavy worker no more. */
+/* An admitted task has been taken from its ring (or is gone); and it holds its heavy worker no more: its
+ * cost_ns counts no more for those who come. */
 void pool_taken(pool *p);
-void pool_ran(pool *p, const HttpTask *t);
+void pool_ran(pool *p, uint64_t cost_ns);
 
 /* After pushing onto a shared ring: wake one heavy worker that sleeps. It wakes the next if there is more
  * than it can take. If none sleeps, the keeper looks whether they get on. Thread: any. */
@@ -146,9 +150,8 @@ static inline unsigned pool_worker_connections(const pool_config *c)
     return (c->max_connections + c->workers - 1) / c->workers;
 }
 
-/* A run has gone on although it was told to end: said once a run. Thread: the watchdog. */
-struct exec;
-void pool_relieve(pool *p, struct exec *x, uint64_t stamp, const run_limits *limits);
+/* Start a thread that counts as a keeper, and ends with pool_thread_ended. Returns: 0 or -errno. */
+int pool_start_keeper(pool *p, void *(*body)(void *), void *arg);
 
 /* For the threads: say that this one is ready, or has ended. */
 void pool_thread_ready(pool *p, bool ok);

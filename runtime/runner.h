@@ -37,6 +37,13 @@ typedef struct runner {
     runner_result (*resume)(HttpTask *t);
     /* Give up a parked one; makes no reply. */
     void (*cancel)(HttpTask *t);
+    /* After a resume or cancel in this VM, which the thread may have moved on from: it may have been the last
+     * that waited there. NULL is fine. */
+    void (*ended)(void *vm);
+
+    /* Something in this VM has come to an end after its thread was declared lost. Close the VM; what waits in
+     * it has been answered, and its tasks are gone. Thread: the lost one. */
+    void (*abandon)(void *user, void *vm);
 
     /* End what runs in this VM now; said again until it has ended. In a signal handler, on the thread that
      * runs it. NULL if there are no limits. */

@@ -25,6 +25,7 @@
     X(PARKED)    /* its handler waits, and holds no thread */                                                \
     X(DONE)      /* its reply is complete */                                                                 \
     X(SENT)      /* its reply was handed to the daemon */                                                    \
+    X(LOST)      /* its handler's thread is lost, and the client was answered without it */                  \
     X(CANCELLED) /* the daemon ended its connection; freed when the last place that holds it lets go */
 
 typedef enum task_state {

@@ -63,9 +63,10 @@ watchdog_step watchdog_decide(watchdog_memory *m, const watchdog_view *v)
         judge(m, v);
     if (!m->limit)
         return WATCHDOG_WAIT;
-    if (m->relieved || v->now_ns - m->met_ns < grace_ns(m))
+    if (v->now_ns - m->met_ns < grace_ns(m) ||
+        (m->relieved_ns && v->now_ns - m->relieved_ns < WATCHDOG_AGAIN_MS * MS))
         return WATCHDOG_INTERRUPT;
-    m->relieved = true;
+    m->relieved_ns = v->now_ns;
     return WATCHDOG_RELIEVE;
 }
 
@@ -85,16 +86,11 @@ uint64_t watchdog_period_ns(uint64_t least_limit_ns, bool all_rest)
 
 /* --- the signal --- */
 
-/* Whose handlers this thread runs. Not allocated at its first use, which may be in the signal handler. */
-static _Thread_local exec *self __attribute__((tls_model("initial-exec")));
-
 static void on_signal(int number)
 {
     (void)number;
     int saved = errno;
-    exec *x = self;
-    if (x)
-        exec_interrupt(x);
+    hold_interrupt();
     errno = saved;
 }
 
@@ -112,10 +108,9 @@ static int install_handler(void)
     return sigaction(WATCHDOG_SIGNAL, &ours, NULL) < 0 ? -errno : 0;
 }
 
-void watchdog_adopt(exec *x)
+void watchdog_adopt(void)
 {
     sigset_t one;
-    self = x;
     sigemptyset(&one);
     sigaddset(&one, WATCHDOG_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &one, NULL);
@@ -123,11 +118,18 @@ void watchdog_adopt(exec *x)
 
 /* --- looking --- */
 
+/* A place in the pool: one of the two. */
+typedef struct place {
+    worker *worker;
+    heavy *heavy;
+} place;
+
 /* Returns: whether a handler runs there. */
-static bool look(watchdog *w, exec *x, watchdog_memory *m)
+static bool look(watchdog *w, place at, watchdog_memory *m)
 {
-    exec_run_view run;
-    if (!exec_look(x, &run))
+    hold_view run;
+    hold *h = exec_hold(at.worker ? worker_exec(at.worker) : heavy_exec(at.heavy));
+    if (!hold_look(h, &run))
         return false;
     watchdog_view view = {.stamp = run.stamp,
                           .now_ns = clock_now_ns(),
@@ -138,9 +140,9 @@ static bool look(watchdog *w, exec *x, watchdog_memory *m)
                           .wall_most_ns = run.limits->wall_ns};
     watchdog_step step = watchdog_decide(m, &view);
     if (step != WATCHDOG_WAIT)
-        exec_signal(x, run.stamp, m->limit, m->used_ns, m->most_ns, WATCHDOG_SIGNAL);
+        hold_signal(h, run.stamp, m->limit, m->used_ns, m->most_ns, WATCHDOG_SIGNAL);
     if (step == WATCHDOG_RELIEVE)
-        pool_relieve(w->pool, x, run.stamp, run.limits);
+        lost_relieve(w->pool, at.worker, at.heavy, h, run.stamp, run.limits);
     return true;
 }
 
@@ -150,9 +152,10 @@ static bool look_at_all(watchdog *w)
     pool *p = w->pool;
     bool any = false;
     for (unsigned i = 0; i < p->config.workers; i++)
-        any |= look(w, worker_exec(p->workers[i]), &w->memories[i]);
+        any |= look(w, (place){.worker = p->workers[i]}, &w->memories[i]);
     for (unsigned i = 0; i < pool_heavies_made(p); i++)
-        any |= look(w, heavy_exec(p->heavies[i]), &w->memories[p->config.workers + i]);
+        any |= look(w, (place){.heavy = p->heavies[i]}, &w->memories[p->config.workers + i]);
+    lost_signal_all(p, WATCHDOG_SIGNAL);
     return any;
 }
 

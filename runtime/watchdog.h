@@ -3,9 +3,9 @@
  * It looks at every thread of the pool now and then. A run that is over its limit of processor or wall time
  * is interrupted: the thread gets a signal, whose handler tells the VM (runner.interrupt), and the VM raises
  * errors in the handler until that is out. The signal is sent again as long as the run goes on, since it may
- * be inside a C function. Whose run goes on after a grace has lost its thread: pool_relieve.
+ * be inside a C function. Whose run goes on after a grace has lost its thread: runtime/lost.
  *
- * A run is known by its stamp (exec.h). The signal names the one it is meant for, so a late one stops
+ * A run is known by its stamp (runtime/hold). The signal names the one it is meant for, so a late one stops
  * nothing. The run itself pays for none of this but a few stores: what is measured is measured from here. */
 #ifndef RUNTIME_WATCHDOG_H
 #define RUNTIME_WATCHDOG_H
@@ -19,7 +19,10 @@
 
 /* --- the decision --- */
 
-enum { WATCHDOG_GRACE_MS = 250 }; /* at least; a quarter of the limit if that is more */
+enum {
+    WATCHDOG_GRACE_MS = 250, /* at least; a quarter of the limit if that is more */
+    WATCHDOG_AGAIN_MS = 1000 /* how long before another is asked to take the place again */
+};
 
 /* What is seen of one thread whose handler runs. */
 typedef struct watchdog_view {
@@ -39,13 +42,13 @@ typedef struct watchdog_memory {
     run_limit limit;       /* that was met */
     uint64_t met_ns;       /* when that was seen */
     uint64_t used_ns, most_ns;
-    bool relieved;
+    uint64_t relieved_ns; /* when WATCHDOG_RELIEVE was said last; 0: never */
 } watchdog_memory;
 
 typedef enum watchdog_step {
     WATCHDOG_WAIT,
     WATCHDOG_INTERRUPT, /* m->limit says why; also after it was relieved */
-    WATCHDOG_RELIEVE    /* it has had its grace; said once a run */
+    WATCHDOG_RELIEVE    /* it has had its grace; said again while it goes on */
 } watchdog_step;
 
 /* What to do about a run. Pure. */
@@ -67,8 +70,7 @@ void *watchdog_main(void *w);
 /* Have it end. Thread: any. */
 void watchdog_quit(watchdog *w);
 
-/* The calling thread runs handlers with this exec from now on: let the signal through to it. */
-struct exec;
-void watchdog_adopt(struct exec *x);
+/* The calling thread runs handlers from now on (hold_enter): let the signal through to it. */
+void watchdog_adopt(void);
 
 #endif

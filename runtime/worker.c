@@ -13,6 +13,7 @@
 #include "runtime/heavy.h"
 #include "runtime/lane.h"
 #include "runtime/linger.h"
+#include "runtime/lost.h"
 #include "runtime/watchdog.h"
 
 enum {
@@ -49,6 +50,7 @@ struct worker {
     unsigned late_tasks; /* counts those that came late in their batch */
     uint64_t active_ns;  /* when a request or connection last moved; for the drain */
     lingering lingering;
+    atomic_bool lost_news;   /* [any sets] runtime/lost has some */
     atomic_uint connections; /* [owner writes] for metrics */
 };
 
@@ -136,6 +138,10 @@ static void on_gone(void *owner, HttpTask *t)
         task_move(t, TASK_CANCELLED);
         free_task(w, t);
         return;
+    case TASK_LOST:
+        task_move(t, TASK_CANCELLED);
+        free_task(w, t);
+        return;
     case TASK_PARKED:
         /* Its coroutine waits here. Lua does not run inside the daemon's callbacks: drop it after the run. */
         assert(!t->suspended);
@@ -220,6 +226,86 @@ static bool is_any_done(const worker *w)
     return false;
 }
 
+/* --- tasks whose thread was lost --- */
+
+/* A task that says for the log and the metrics what became of another, which may not be touched. */
+static HttpTask *stand_in(worker *w, const HttpTask *t, run_limit limit)
+{
+    HttpTask *s = slab_take(w->tasks);
+    if (!s)
+        return NULL;
+    task_begin(s, w);
+    s->ip = t->ip;
+    s->method_id = t->method_id;
+    s->method = t->method;
+    s->target = t->target;
+    s->path = t->path;
+    s->query = t->query;
+    s->headers = t->headers;
+    s->header_count = t->header_count;
+    s->route = t->route;
+    s->lane = t->lane;
+    s->app = t->app;
+    s->received_ns = t->received_ns;
+    s->ready_ns = t->ready_ns;
+    s->started_ns = t->started_ns;
+    s->limit = limit;
+    canned_error(s, 504, "Gateway Timeout");
+    task_move(s, TASK_DONE);
+    return s;
+}
+
+static void free_stand_in(worker *w, HttpTask *s)
+{
+    task_move(s, TASK_SENT);
+    s->target = (str){0};
+    s->headers = s->inline_headers;
+    free_task(w, s);
+}
+
+static void lose(worker *w, HttpTask *t, run_limit limit)
+{
+    w->busy--;
+    if (t->state == TASK_CANCELLED)
+        return; /* its client has gone */
+    HttpTask *reply = stand_in(w, t, limit);
+    task_move(t, TASK_LOST);
+    http_abandon(w->http, t, reply);
+    if (!reply)
+        return;
+    w->exec.runner->sent(w->exec.runner->user, w->index, reply, w->exec.now_ns);
+    free_stand_in(w, reply);
+}
+
+static void regain(worker *w, HttpTask *t)
+{
+    if (t->state == TASK_LOST)
+        http_resume(w->http, t);
+    else
+        free_task(w, t);
+}
+
+static bool has_lost_news(const worker *w)
+{
+    return atomic_load_explicit(&w->lost_news, memory_order_relaxed);
+}
+
+static void hear_of_lost(worker *w)
+{
+    lost_news n;
+    if (!has_lost_news(w))
+        return;
+    atomic_store_explicit(&w->lost_news, false, memory_order_relaxed);
+    while (lost_next_news(&w->pool->lost, w, &n)) {
+        if (n.is_lost)
+            lose(w, n.task, n.limit);
+        if (n.is_back)
+            regain(w, n.task);
+    }
+}
+
+/* --- handlers --- */
+
 static void run_due(worker *w)
 {
     HttpTask *t;
@@ -284,9 +370,9 @@ static void free_dropped(worker *w)
         HttpTask *t = w->dropped[--w->dropped_count];
         if (t->heavy) {
             pool_taken(w->pool);
-            pool_ran(w->pool, t);
+            pool_ran(w->pool, t->cost_ns);
         } else {
-            w->exec.runner->cancel(t);
+            exec_drop(&w->exec, t);
         }
         w->busy--;
         free_task(w, t);
@@ -312,7 +398,8 @@ static void sleep_for(worker *w, int timeout_ms)
         exec_idle(&w->exec);
         wake_prepare(&w->exec.wake);
         bool stopping = pool_stage(w->pool) != POOL_RUNNING;
-        if (is_any_done(w) || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
+        if (is_any_done(w) || has_lost_news(w) ||
+            (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
     exec_sleep(&w->exec, timeout_ms);
@@ -350,6 +437,7 @@ static void turn(worker *w, int max_sleep_ms)
 {
     rest(w, max_sleep_ms);
     adopt_done(w);
+    hear_of_lost(w); /* before the daemon runs: it might end the connection of a lost task */
     run_due(w);
     /* After adopting: what was finished after the drain began says that it is the last on its connection. */
     if (pool_stage(w->pool) != POOL_RUNNING)
@@ -418,30 +506,71 @@ static void drain(worker *w)
         turn(w, 0);
 }
 
-void *worker_main(void *arg)
+static void name_thread(const worker *w)
 {
-    void *stack = altstack_enter();
-    worker *w = arg;
-    pool *p = w->pool;
     char name[16];
     snprintf(name, sizeof(name), "poolsrv-w%u", w->index);
     pthread_setname_np(pthread_self(), name);
-    if (p->watchdog)
-        watchdog_adopt(&w->exec);
-    int err = exec_enter(&w->exec);
-    pool_thread_ready(p, err == 0);
-    if (err == 0) {
-        while (pool_stage(p) == POOL_RUNNING)
-            worker_turn(w);
-        drain(w);
-    }
+}
+
+static void work(worker *w)
+{
+    while (pool_stage(w->pool) == POOL_RUNNING)
+        worker_turn(w);
+    drain(w);
+}
+
+static void leave(worker *w)
+{
     linger_close_all(&w->lingering);
     if (w->exec.vm)
         w->exec.runner->leave(w->exec.runner->user, w->exec.vm);
     w->exec.vm = NULL;
-    altstack_leave(stack);
-    pool_thread_ended(p, &p->workers_running);
+    altstack_leave();
+    pool_thread_ended(w->pool, &w->pool->workers_running);
+}
+
+void *worker_main(void *arg)
+{
+    worker *w = arg;
+    altstack_enter();
+    name_thread(w);
+    if (w->pool->watchdog)
+        watchdog_adopt();
+    int err = exec_enter(&w->exec);
+    pool_thread_ready(w->pool, err == 0);
+    if (err == 0)
+        work(w);
+    leave(w);
     return NULL;
+}
+
+/* Tasks that were dropped while their coroutine waited in a VM that is lost: there is no ending that. */
+static void forget_dropped(worker *w, const void *lost_vm)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < w->dropped_count; i++) {
+        HttpTask *t = w->dropped[i];
+        if (t->heavy || t->vm != lost_vm) {
+            w->dropped[kept++] = t;
+        } else {
+            w->busy--;
+            free_task(w, t);
+        }
+    }
+    w->dropped_count = kept;
+}
+
+void worker_take_over(worker *w, const void *lost_vm)
+{
+    HttpTask *t;
+    name_thread(w);
+    exec_tick(&w->exec);
+    while ((t = exec_evict_from(&w->exec, lost_vm)))
+        release(w, t);
+    forget_dropped(w, lost_vm);
+    work(w);
+    leave(w);
 }
 
 /* --- life --- */
@@ -464,7 +593,7 @@ int worker_new(pool *p, unsigned index, worker **ret_worker)
     if (!w)
         return -ENOMEM;
     run_limits limits = pool_limits(&p->config);
-    int err = exec_init(&w->exec, p->runner, &limits);
+    int err = exec_init(&w->exec, p->runner, p, &limits);
     if (err) {
         free(w);
         return err;
@@ -498,6 +627,10 @@ void worker_free(worker *w)
 {
     if (!w)
         return;
+    if (w->http) {
+        hear_of_lost(w); /* of threads that came back after the worker's end */
+        http_run(w->http, w->exec.now_ns);
+    }
     if (w->http_polled) {
         uv_close((uv_handle_t *)&w->http_poll, NULL);
         uv_run(&w->exec.loop, UV_RUN_NOWAIT);
@@ -531,6 +664,12 @@ void worker_tell_done(worker *w, unsigned heavy_index)
      * have read it, and looked at the ring before the push. */
     atomic_fetch_or_explicit(&w->finished[heavy_index / 64], UINT64_C(1) << heavy_index % 64,
                              memory_order_release);
+}
+
+void worker_tell_lost(worker *w)
+{
+    atomic_store_explicit(&w->lost_news, true, memory_order_relaxed);
+    wake_signal(&w->exec.wake);
 }
 
 void worker_signal(worker *w)

@@ -17,6 +17,13 @@ void *worker_main(void *w);
  * Thread: the owner. */
 void worker_turn(worker *w);
 
+/* The same for a thread that takes the place of a lost one. Its VM has replaced `lost_vm`, if that was the
+ * worker's (exec_replace). */
+void worker_take_over(worker *w, const void *lost_vm);
+
+/* There is news of a task of this worker's whose thread was lost (runtime/lost). Thread: any. */
+void worker_tell_lost(worker *w);
+
 /* Where heavy workers take this worker's tasks from. Thread: any heavy worker. */
 ring *worker_shared_ring(worker *w);
 

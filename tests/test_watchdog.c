@@ -113,7 +113,17 @@ START_TEST(interruption_is_repeated_until_the_grace_is_over)
     ck_assert_int_eq(after((WATCHDOG_GRACE_MS - 101) * MS, 0), WATCHDOG_INTERRUPT);
     ck_assert_int_eq(after(MS, 0), WATCHDOG_RELIEVE);
     ck_assert_int_eq(after(MS, 0), WATCHDOG_INTERRUPT);
-    ck_assert_int_eq(after(1000 * SECOND, 0), WATCHDOG_INTERRUPT);
+}
+END_TEST
+
+START_TEST(place_that_nobody_has_taken_is_offered_again)
+{
+    limit_cpu(SECOND / 2);
+    ck_assert_int_eq(after(SECOND, SECOND), WATCHDOG_INTERRUPT);
+    ck_assert_int_eq(after(WATCHDOG_GRACE_MS * MS, 0), WATCHDOG_RELIEVE);
+    ck_assert_int_eq(after(WATCHDOG_AGAIN_MS * MS - MS, 0), WATCHDOG_INTERRUPT);
+    ck_assert_int_eq(after(MS, 0), WATCHDOG_RELIEVE);
+    ck_assert_int_eq(after(MS, 0), WATCHDOG_INTERRUPT);
 }
 END_TEST
 
@@ -183,14 +193,16 @@ static const runner only_interrupts = {.interrupt = on_interrupt};
 static unsigned interruptions(uint64_t held, uint64_t aimed)
 {
     int vm;
-    exec x = {.runner = &only_interrupts, .run_vm = &vm};
+    hold x = {.runner = &only_interrupts, .vm = &vm};
     interrupted = 0;
-    atomic_store(&x.held_since_ns, held);
+    atomic_store(&x.since_ns, held);
     atomic_store(&x.aim_stamp, aimed);
     atomic_store(&x.aim_limit, RUN_LIMIT_WALL);
     atomic_store(&x.aim_used_ns, 2);
     atomic_store(&x.aim_most_ns, 1);
-    exec_interrupt(&x);
+    hold_enter(&x);
+    hold_interrupt();
+    hold_leave(&x);
     ck_assert(!interrupted || interrupted_vm == &vm);
     return interrupted;
 }
@@ -206,19 +218,24 @@ START_TEST(signal_that_comes_late_ends_nothing)
     ck_assert_uint_eq(interruptions(0, 5), 0);
     ck_assert_uint_eq(interruptions(6, 5), 0);
     ck_assert_uint_eq(interruptions(0, 0), 0);
-    ck_assert_uint_eq(interruptions(EXEC_TAKEN, 5), 0);
+}
+END_TEST
+
+START_TEST(signal_ends_a_run_that_was_taken)
+{
+    ck_assert_uint_eq(interruptions(HOLD_TAKEN, 5), 1);
 }
 END_TEST
 
 START_TEST(thread_at_rest_or_taken_away_is_not_looked_at)
 {
-    exec x = {0};
-    exec_run_view view;
-    ck_assert(!exec_look(&x, &view));
-    atomic_store(&x.held_since_ns, EXEC_TAKEN);
-    ck_assert(!exec_look(&x, &view));
-    atomic_store(&x.held_since_ns, 5);
-    ck_assert(exec_look(&x, &view));
+    hold x = {0};
+    hold_view view;
+    ck_assert(!hold_look(&x, &view));
+    atomic_store(&x.since_ns, HOLD_TAKEN);
+    ck_assert(!hold_look(&x, &view));
+    atomic_store(&x.since_ns, 5);
+    ck_assert(hold_look(&x, &view));
     ck_assert_uint_eq(view.stamp, 5);
     ck_assert_uint_eq(view.cpu_ns, 0);
 }
@@ -237,6 +254,7 @@ static Suite *suite(void)
     tcase_add_test(decision, run_past_its_deadline_is_interrupted);
     tcase_add_test(decision, limit_that_was_met_first_stays_the_reason);
     tcase_add_test(decision, interruption_is_repeated_until_the_grace_is_over);
+    tcase_add_test(decision, place_that_nobody_has_taken_is_offered_again);
     tcase_add_test(decision, grace_is_a_quarter_of_a_long_limit);
     tcase_add_test(decision, next_run_is_judged_anew);
     tcase_add_test(decision, thread_whose_clock_cannot_be_read_has_used_nothing);
@@ -246,6 +264,7 @@ static Suite *suite(void)
     TCase *signals = tcase_create("signals");
     tcase_add_test(signals, signal_ends_the_run_that_it_is_for);
     tcase_add_test(signals, signal_that_comes_late_ends_nothing);
+    tcase_add_test(signals, signal_ends_a_run_that_was_taken);
     tcase_add_test(signals, thread_at_rest_or_taken_away_is_not_looked_at);
     suite_add_tcase(s, signals);
     return s;

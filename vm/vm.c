@@ -129,6 +129,13 @@ int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size)
     return err;
 }
 
+void vm_forget(vm *v)
+{
+    for (vm_run *run = v->runs; run; run = run->next)
+        if (run->live)
+            vm_run_give(v, run);
+}
+
 void vm_close(vm *v)
 {
     if (!v)

@@ -55,6 +55,10 @@ typedef struct vm_config {
  * Returns: 0, or -errno with `error` filled. */
 int vm_open(const vm_config *config, vm **ret_vm, char *error, size_t size);
 
+/* Before vm_close: the requests of all that waits in it are gone. Their handlers do not go on, and what they
+ * would close is not closed. */
+void vm_forget(vm *v);
+
 /* Close it. What waits in it is given up as by vm_cancel: the requests must be there still. NULL is fine. */
 void vm_close(vm *v);
 
