@@ -37,7 +37,7 @@ def check_child(text):
 
 
 def test_children_inherit_no_descriptor_under_load(serve):
-    server = serve(APP, "--threads", "2", "--admin", "127.0.0.1:0", "--request-id")
+    server = serve(APP, "--threads", "2", *poolsrv.STEADY, "--admin", "127.0.0.1:0", "--request-id")
     done, failures = threading.Event(), []
 
     def load():
