@@ -323,15 +323,19 @@ class Server:
         assert code == self.expected_code, f"exit code {code}, not {self.expected_code}:\n{self.log.text}"
 
 
+# For a server that a Probe is to find as it was: a heavy thread more than it began with keeps its descriptors.
+STEADY = ("--max-heavy", "1")
+
+
 class Probe:
     """tests/probe beside an attack, which is the block's body:
 
         with Probe(server, "--own", "header", path="/alive"):
             attack(server)
 
-    The block begins when the probe has measured what was before; at its end the probe is told to stop, and every
-    promise has to have held. Afterwards `report` is what it printed, as tests/probe --json does. `options` are
-    tests/probe's. A server under a sanitizer is slow and keeps what it frees: it has more time, and its memory is
+    Start the server with STEADY. The block begins when the probe has measured what was before; at its end the probe
+    is told to stop, and every promise has to have held. Afterwards `report` is what it printed, as tests/probe --json
+    does. `options` are tests/probe's. A server under a sanitizer is slow and keeps what it frees: it has more time, and its memory is
     not compared."""
 
     def __init__(self, server, *options, path="/", pid=None):

@@ -132,7 +132,7 @@ def test_each_allocation_of_a_stop(faults, tmp_path, serve):
 
 
 def test_the_probe_holds_after_failures(serve, faults):
-    server = serve(APP, env=faults.env)
+    server = serve(APP, *poolsrv.STEADY, env=faults.env)
     for left in range(60):
         faults.arm(ALLOCATIONS, left, 3)
         for request in REQUESTS.values():

@@ -43,7 +43,7 @@ def statuses(server, data):
 
 
 def test_a_request_line_one_byte_too_long_is_414(serve):
-    server = serve(APP, *ROOM, "--max-request-line", "1000")
+    server = serve(APP, *ROOM, *poolsrv.STEADY, "--max-request-line", "1000")
     rest = b"\r\nHost: test\r\n\r\n"
     with poolsrv.Probe(server):
         assert statuses(server, line_of(1000) + rest) == [200, 200]
@@ -52,7 +52,7 @@ def test_a_request_line_one_byte_too_long_is_414(serve):
 
 
 def test_headers_one_byte_too_large_are_431(serve):
-    server = serve(APP, *ROOM, "--max-header-size", "1000")
+    server = serve(APP, *ROOM, *poolsrv.STEADY, "--max-header-size", "1000")
     with poolsrv.Probe(server):
         assert statuses(server, b"GET / HTTP/1.1\r\n" + headers_of(5, 1000) + b"\r\n") == [200, 200]
         assert statuses(server, b"GET / HTTP/1.1\r\n" + headers_of(5, 1001) + b"\r\n") == [431]
@@ -60,14 +60,15 @@ def test_headers_one_byte_too_large_are_431(serve):
 
 
 def test_one_header_too_many_is_431(serve):
-    server = serve(APP, *ROOM, "--max-headers", "20")
+    server = serve(APP, *ROOM, *poolsrv.STEADY, "--max-headers", "20")
     with poolsrv.Probe(server):
         assert statuses(server, b"GET / HTTP/1.1\r\n" + headers_of(20, 1000) + b"\r\n") == [200, 200]
         assert statuses(server, b"GET / HTTP/1.1\r\n" + headers_of(21, 1000) + b"\r\n") == [431]
 
 
 def test_a_body_one_byte_too_large_is_413(serve):
-    server = serve("function api.post(ctx) return #ctx:body() end function api.get() return 1 end", "--max-body", "10")
+    server = serve("function api.post(ctx) return #ctx:body() end function api.get() return 1 end", "--max-body", "10",
+                   *poolsrv.STEADY)
     with poolsrv.Probe(server):
         post = b"POST / HTTP/1.1\r\nHost: test\r\n"
         assert statuses(server, post + b"Content-Length: 10\r\n\r\n" + b"x" * 10) == [200, 200]

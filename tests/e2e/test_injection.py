@@ -105,7 +105,7 @@ for _door, _text, _log in attacks():
 def attacked(tmp_path_factory):
     app = tmp_path_factory.mktemp("injection") / "app.lua"
     app.write_text(textwrap.dedent(APP))
-    server = poolsrv.Server(app, "--threads", "1", "--heavy-threads", "1")
+    server = poolsrv.Server(app, "--threads", "1", "--heavy-threads", "1", *poolsrv.STEADY)
     with poolsrv.Probe(server, path="/alive"):
         yield server
     server.check_end()

@@ -190,7 +190,7 @@ def test_a_flood_from_one_address_does_not_touch_another(serve):
     server = serve(LIMIT + """
         api.before = limit.by_address { rate = 100, burst = 200 }
         function api.get(ctx) return ctx.id end
-    """, "--request-id")
+    """, "--request-id", *poolsrv.STEADY)
     counts, stop = Counter(), threading.Event()
 
     def flood():

@@ -37,7 +37,7 @@ def check_child(text):
 
 
 def test_children_inherit_no_descriptor_under_load(serve):
-    server = serve(APP, "--threads", "2", "--admin", "127.0.0.1:0", "--request-id")
+    server = serve(APP, "--threads", "2", *poolsrv.STEADY, "--admin", "127.0.0.1:0", "--request-id")
     done, failures = threading.Event(), []
 
     def load():
@@ -139,6 +139,7 @@ def test_globals_are_told_once_a_place(serve):
     for _ in range(8):
         with server.client() as client:
             client.get("/")
+    assert server.stop() == 0  # all is in the log by then
     [line] = [text for text in server.log.text.splitlines() if "leaked" in text]
     assert "app.lua:2: the handler sets the global 'leaked'" in line and " WARN " in line
 

@@ -38,7 +38,7 @@ def ended(server, reason):
 
 @pytest.mark.parametrize("reason", ATTACKS)
 def test_slow_clients_are_ended(serve, reason):
-    server = serve(APP, "--admin", "127.0.0.1:0", "--threads", "2", *DEADLINES)
+    server = serve(APP, "--admin", "127.0.0.1:0", "--threads", "2", *poolsrv.STEADY, *DEADLINES)
     command = ["slowhttptest", "-c", str(CONNECTIONS), "-r", str(CONNECTIONS), "-l", "60", "-p", "20",
                *ATTACKS[reason], "-u", f"http://127.0.0.1:{server.port}{TARGETS[reason]}"]
     # The workers keep the tasks that so many connections at a time needed: some 2 kB each.

@@ -224,8 +224,8 @@ def attacked(tmp_path_factory):
     (folder / "app.lua").write_text(textwrap.dedent(APP))
     calls = folder / "calls"
     calls.touch()
-    server = poolsrv.Server(folder / "app.lua", "--threads", "1", "--heavy-threads", "1", "--lane", "light",
-                            env={"CANARY": str(calls)})
+    server = poolsrv.Server(folder / "app.lua", "--threads", "1", "--heavy-threads", "1", *poolsrv.STEADY,
+                            "--lane", "light", env={"CANARY": str(calls)})
     with poolsrv.Probe(server, path="/alive"):
         yield server, calls
     assert calls.read_text() == ""
