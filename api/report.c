@@ -140,6 +140,21 @@ static int add_heavies(const ps_server *srv, buf *out)
                                (double)atomic_load_explicit(&srv->pool->due_ns, memory_order_relaxed) / 1e9);
 }
 
+static int add_lost(const ps_server *srv, buf *out)
+{
+    lost_threads *l = &srv->pool->lost;
+    const char *name = "poolsrv_threads_retired_total";
+    int err =
+        metrics_gauge(out, "poolsrv_threads_lost",
+                      "Threads in a handler that did not end when it was told to; others have their places.",
+                      atomic_load_explicit(&l->now, memory_order_relaxed));
+    if (err == 0)
+        err = exposition_family(out, name, "counter", "Lost threads that came back, and ended.");
+    return err ? err
+               : exposition_count(out, name, NULL, 0,
+                                  atomic_load_explicit(&l->retired, memory_order_relaxed));
+}
+
 /* --- lanes --- */
 
 /* One metric with a sample a route: its labels are route and method, and those that `sample` adds. */
@@ -216,6 +231,8 @@ int report_metrics(ps_server *srv, buf *out)
         err = add_requests(srv, a, out);
     if (err == 0)
         err = add_heavies(srv, out);
+    if (err == 0)
+        err = add_lost(srv, out);
     if (err == 0)
         err = add_lanes(a, out);
     if (err == 0)
