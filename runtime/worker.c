@@ -6,15 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "queue/slab.h"
 #include "runtime/altstack.h"
-#include "runtime/canned.h"
-#include "runtime/exec.h"
 #include "runtime/heavy.h"
 #include "runtime/lane.h"
-#include "runtime/linger.h"
-#include "runtime/lost.h"
 #include "runtime/watchdog.h"
+#include "runtime/worker_parts.h"
 
 enum {
     TURNS_WITHOUT_LOOP = 32, /* a busy worker looks at its loop, for timers and lingering closes, as often */
@@ -28,303 +24,20 @@ enum {
     DRAIN_QUIET_NS = 200000000 /* how long an idle connection may still send a request while draining */
 };
 
-struct worker {
-    exec exec;
-    pool *pool;
-    unsigned index;
-    http *http;
-    uv_poll_t http_poll;
-    bool http_polled;
-    slab *tasks;
-    ring *home;                     /* [owner] both ends */
-    ring *shared;                   /* [owner] pushes, [any heavy worker] pops */
-    atomic_uint_fast64_t *finished; /* a bit a heavy worker: its done ring is worth a look */
-    unsigned finished_words;
-    HttpTask **outbox; /* suspended in this turn, to be published */
-    size_t outbox_count;
-    HttpTask **dropped; /* cancelled while their coroutine waits here */
-    size_t dropped_count;
-    size_t capacity; /* of both lists: the connection limit */
-    size_t busy;     /* tasks between QUEUED and the end */
-    unsigned turns_without_loop;
-    unsigned late_tasks; /* counts those that came late in their batch */
-    uint64_t active_ns;  /* when a request or connection last moved; for the drain */
-    lingering lingering;
-    atomic_bool lost_news;   /* [any sets] runtime/lost has some */
-    atomic_uint connections; /* [owner writes] for metrics */
-};
-
-/* --- what the connections tell --- */
-
-static HttpTask *on_take(void *owner)
-{
-    worker *w = owner;
-    HttpTask *t = slab_take(w->tasks);
-    if (t) {
-        task_begin(t, w);
-        t->received_ns = w->exec.now_ns;
-    }
-    w->active_ns = w->exec.now_ns;
-    return t;
-}
-
-static void on_head(void *owner, HttpTask *t)
-{
-    worker *w = owner;
-    t->received_ns = w->exec.now_ns;
-}
-
-static void on_body(void *owner, HttpTask *t)
-{
-    worker *w = owner;
-    (void)t;
-    w->active_ns = w->exec.now_ns;
-}
-
-static void on_ready(void *owner, HttpTask *t)
-{
-    worker *w = owner;
-    t->ready_ns = w->exec.now_ns;
-    w->exec.runner->route(w->exec.runner->user, t);
-    w->busy++;
-    if (t->state == TASK_DONE)
-        return;
-    task_move(t, TASK_QUEUED);
-    int err = ring_push(w->home, t);
-    assert(err == 0 && "a home ring holds what every http_run between two drains can bring");
-    (void)err;
-}
-
-static void on_suspended(void *owner, HttpTask *t)
-{
-    worker *w = owner;
-    if (t->state == TASK_QUEUED)
-        w->outbox[w->outbox_count++] = t;
-}
-
-static void on_sent(void *owner, HttpTask *t)
-{
-    worker *w = owner;
-    if (!t->ready_ns)
-        w->busy++; /* answered early: it never went through on_ready */
-    /* The server's own reply: no handler has moved the clock since its request came. */
-    if (!t->started_ns)
-        exec_tick(&w->exec);
-    w->active_ns = w->exec.now_ns;
-    w->exec.runner->sent(w->exec.runner->user, w->index, t, w->exec.now_ns);
-}
-
-static void free_task(worker *w, HttpTask *t)
-{
-    task_end(t);
-    slab_give(w->tasks, t);
-}
-
-static void on_gone(void *owner, HttpTask *t)
-{
-    worker *w = owner;
-    switch (t->state) {
-    case TASK_SENT:
-        w->busy--;
-        free_task(w, t);
-        return;
-    case TASK_FILLING:
-        task_move(t, TASK_CANCELLED);
-        free_task(w, t);
-        return;
-    case TASK_DONE:
-        if (t->ready_ns)
-            w->busy--;
-        task_move(t, TASK_CANCELLED);
-        free_task(w, t);
-        return;
-    case TASK_LOST:
-        task_move(t, TASK_CANCELLED);
-        free_task(w, t);
-        return;
-    case TASK_PARKED:
-        /* Its coroutine waits here. Lua does not run inside the daemon's callbacks: drop it after the run. */
-        assert(!t->suspended);
-        timers_remove(&w->exec.parked, &t->timer);
-        task_move(t, TASK_CANCELLED);
-        w->dropped[w->dropped_count++] = t;
-        return;
-    default:
-        /* On the home ring: freed when it is popped. */
-        assert(t->state == TASK_QUEUED && !t->suspended);
-        task_move(t, TASK_CANCELLED);
-        if (t->heavy)
-            w->dropped[w->dropped_count++] = t;
-        return;
-    }
-}
-
-static void on_linger(void *owner, int fd)
-{
-    worker *w = owner;
-    linger_add(&w->lingering, fd);
-}
-
-static void on_trouble(void *owner, const char *message)
-{
-    worker *w = owner;
-    w->exec.runner->trouble(w->exec.runner->user, message);
-}
-
-static const http_events events = {
-    .take = on_take,
-    .head = on_head,
-    .body = on_body,
-    .ready = on_ready,
-    .suspended = on_suspended,
-    .sent = on_sent,
-    .gone = on_gone,
-    .linger = on_linger,
-    .trouble = on_trouble,
-};
-
 /* --- the turn --- */
-
-static void answer_503(HttpTask *t, const char *why)
-{
-    canned_busy(t, why);
-    task_move(t, TASK_DONE);
-}
-
-/* A task that is done may go out with the next http_run. */
-static void release(worker *w, HttpTask *t)
-{
-    if (t->state == TASK_DONE && t->suspended)
-        http_resume(w->http, t);
-}
-
-static void adopt_done_of(worker *w, const heavy *from)
-{
-    HttpTask *t;
-    ring *done = heavy_done_ring(from, w->index);
-    while ((t = ring_pop(done)))
-        release(w, t);
-}
-
-/* A turn with nothing finished costs a load for 64 heavy workers. */
-static void adopt_done(worker *w)
-{
-    for (unsigned i = 0; i < w->finished_words; i++) {
-        if (!atomic_load_explicit(&w->finished[i], memory_order_relaxed))
-            continue;
-        uint64_t bits = atomic_exchange_explicit(&w->finished[i], 0, memory_order_acquire);
-        for (; bits; bits &= bits - 1)
-            adopt_done_of(w, w->pool->heavies[i * 64 + (unsigned)__builtin_ctzll(bits)]);
-    }
-}
-
-static bool is_any_done(const worker *w)
-{
-    for (unsigned i = 0; i < w->finished_words; i++)
-        if (atomic_load_explicit(&w->finished[i], memory_order_relaxed))
-            return true;
-    return false;
-}
-
-/* --- tasks whose thread was lost --- */
-
-/* A task that says for the log and the metrics what became of another, which may not be touched. */
-static HttpTask *stand_in(worker *w, const HttpTask *t, run_limit limit)
-{
-    HttpTask *s = slab_take(w->tasks);
-    if (!s)
-        return NULL;
-    task_begin(s, w);
-    s->ip = t->ip;
-    s->method_id = t->method_id;
-    s->method = t->method;
-    s->target = t->target;
-    s->path = t->path;
-    s->query = t->query;
-    s->headers = t->headers;
-    s->header_count = t->header_count;
-    s->route = t->route;
-    s->lane = t->lane;
-    s->app = t->app;
-    s->received_ns = t->received_ns;
-    s->ready_ns = t->ready_ns;
-    s->started_ns = t->started_ns;
-    s->limit = limit;
-    canned_error(s, 504, "Gateway Timeout");
-    task_move(s, TASK_DONE);
-    return s;
-}
-
-static void free_stand_in(worker *w, HttpTask *s)
-{
-    task_move(s, TASK_SENT);
-    s->target = (str){0};
-    s->headers = s->inline_headers;
-    free_task(w, s);
-}
-
-static void lose(worker *w, HttpTask *t, run_limit limit)
-{
-    w->busy--;
-    if (t->state == TASK_CANCELLED)
-        return; /* its client has gone */
-    HttpTask *reply = stand_in(w, t, limit);
-    task_move(t, TASK_LOST);
-    http_abandon(w->http, t, reply);
-    if (!reply)
-        return;
-    w->exec.runner->sent(w->exec.runner->user, w->index, reply, w->exec.now_ns);
-    free_stand_in(w, reply);
-}
-
-static void regain(worker *w, HttpTask *t)
-{
-    if (t->state == TASK_LOST)
-        http_resume(w->http, t);
-    else
-        free_task(w, t);
-}
-
-static bool has_lost_news(const worker *w)
-{
-    return atomic_load_explicit(&w->lost_news, memory_order_relaxed);
-}
-
-static void hear_of_lost(worker *w)
-{
-    lost_news n;
-    if (!has_lost_news(w))
-        return;
-    atomic_store_explicit(&w->lost_news, false, memory_order_relaxed);
-    while (lost_next_news(&w->pool->lost, w, &n)) {
-        if (n.is_lost)
-            lose(w, n.task, n.limit);
-        if (n.is_back)
-            regain(w, n.task);
-    }
-}
-
-/* --- handlers --- */
 
 static void run_due(worker *w)
 {
     HttpTask *t;
     uint64_t until_ns = w->exec.now_ns;
     while ((t = exec_run_due(&w->exec, until_ns)))
-        release(w, t);
-}
-
-/* Returns: whether there is a place for it among the tasks that wait for heavy workers. */
-static bool hand_over(worker *w, HttpTask *t, unsigned *ret_retry_s)
-{
-    t->heavy = pool_admit(w->pool, t, ret_retry_s) == 0;
-    return t->heavy;
+        worker_release(w, t);
 }
 
 static void run_heavy(worker *w, HttpTask *t)
 {
     unsigned retry_s;
-    if (hand_over(w, t, &retry_s))
+    if (worker_hand_over(w, t, &retry_s))
         return;
     canned_busy_for(t, "The server is busy", retry_s);
     task_move(t, TASK_DONE);
@@ -336,17 +49,17 @@ static bool share(worker *w, HttpTask *t)
 {
     unsigned retry_s;
     return ++w->late_tasks % 2 && ring_depth(w->home) >= SHARE_LEAST && lane_why(t->lane) == LANE_SHORT &&
-           pool_has_spare(w->pool) && hand_over(w, t, &retry_s);
+           pool_has_spare(w->pool) && worker_hand_over(w, t, &retry_s);
 }
 
 static void run_one(worker *w, HttpTask *t, bool late)
 {
     if (t->state == TASK_CANCELLED) {
         w->busy--;
-        free_task(w, t);
+        worker_free_task(w, t);
     } else if (pool_stage(w->pool) == POOL_FORCED) {
         atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
-        answer_503(t, "The server is stopping");
+        worker_refuse(t, "The server is stopping");
     } else if (lane_is_heavy(t->lane)) {
         run_heavy(w, t);
     } else if (!late || !share(w, t)) {
@@ -375,21 +88,8 @@ static void free_dropped(worker *w)
             exec_drop(&w->exec, t);
         }
         w->busy--;
-        free_task(w, t);
+        worker_free_task(w, t);
     }
-}
-
-static void publish(worker *w)
-{
-    if (!w->outbox_count)
-        return;
-    for (size_t i = 0; i < w->outbox_count; i++) {
-        int err = ring_push(w->shared, w->outbox[i]);
-        assert(err == 0 && "a shared ring holds every connection's task");
-        (void)err;
-    }
-    w->outbox_count = 0;
-    pool_wake_heavy(w->pool);
 }
 
 static void sleep_for(worker *w, int timeout_ms)
@@ -398,7 +98,7 @@ static void sleep_for(worker *w, int timeout_ms)
         exec_idle(&w->exec);
         wake_prepare(&w->exec.wake);
         bool stopping = pool_stage(w->pool) != POOL_RUNNING;
-        if (is_any_done(w) || has_lost_news(w) ||
+        if (worker_is_any_done(w) || worker_has_lost_news(w) ||
             (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
@@ -414,6 +114,12 @@ static void on_http_readable(uv_poll_t *poll, int status, int events_seen)
     (void)events_seen;
 }
 
+/* The shorter of two times, of which -1 is the longest. */
+static int shorter(int a_ms, int b_ms)
+{
+    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 /* Sleep for max_ms at most (-1: no limit), unless the daemon has work. */
 static void rest(worker *w, int max_ms)
 {
@@ -421,10 +127,9 @@ static void rest(worker *w, int max_ms)
     if (timeout == 0 && ++w->turns_without_loop < TURNS_WITHOUT_LOOP)
         return;
     w->turns_without_loop = 0;
-    if (http_at_limit(w->http) && (timeout < 0 || timeout > AT_LIMIT_SLEEP_MS))
-        timeout = AT_LIMIT_SLEEP_MS;
-    if (max_ms >= 0 && (timeout < 0 || timeout > max_ms))
-        timeout = max_ms;
+    if (http_at_limit(w->http))
+        timeout = shorter(timeout, AT_LIMIT_SLEEP_MS);
+    timeout = shorter(shorter(timeout, max_ms), worker_patience_ms(w));
     bool stuck = http_is_stuck(w->http);
     if (stuck)
         uv_poll_stop(&w->http_poll);
@@ -436,9 +141,10 @@ static void rest(worker *w, int max_ms)
 static void turn(worker *w, int max_sleep_ms)
 {
     rest(w, max_sleep_ms);
-    adopt_done(w);
-    hear_of_lost(w); /* before the daemon runs: it might end the connection of a lost task */
+    worker_adopt_done(w);
+    worker_hear_of_lost(w); /* before the daemon runs: it might end the connection of a lost task */
     run_due(w);
+    worker_refuse_stale(w);
     /* After adopting: what was finished after the drain began says that it is the last on its connection. */
     if (pool_stage(w->pool) != POOL_RUNNING)
         http_close_after_replies(w->http);
@@ -448,7 +154,7 @@ static void turn(worker *w, int max_sleep_ms)
     if (run_home(w))
         http_run(w->http, w->exec.now_ns);
     free_dropped(w);
-    publish(w);
+    worker_publish(w);
     atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);
 }
 
@@ -472,7 +178,7 @@ static void evict_parked(worker *w)
     HttpTask *t;
     while ((t = exec_evict(&w->exec))) {
         atomic_fetch_add_explicit(&w->pool->cut_off, 1, memory_order_relaxed);
-        release(w, t);
+        worker_release(w, t);
     }
 }
 
@@ -545,30 +251,14 @@ void *worker_main(void *arg)
     return NULL;
 }
 
-/* Tasks that were dropped while their coroutine waited in a VM that is lost: there is no ending that. */
-static void forget_dropped(worker *w, const void *lost_vm)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < w->dropped_count; i++) {
-        HttpTask *t = w->dropped[i];
-        if (t->heavy || t->vm != lost_vm) {
-            w->dropped[kept++] = t;
-        } else {
-            w->busy--;
-            free_task(w, t);
-        }
-    }
-    w->dropped_count = kept;
-}
-
 void worker_take_over(worker *w, const void *lost_vm)
 {
     HttpTask *t;
     name_thread(w);
     exec_tick(&w->exec);
     while ((t = exec_evict_from(&w->exec, lost_vm)))
-        release(w, t);
-    forget_dropped(w, lost_vm);
+        worker_release(w, t);
+    worker_forget_dropped(w, lost_vm);
     work(w);
     leave(w);
 }
@@ -579,12 +269,15 @@ static int make_rings(worker *w, size_t capacity)
 {
     w->home = ring_new(capacity * RUNS_BETWEEN_DRAINS);
     w->shared = ring_new(capacity);
+    w->published_ns = calloc(w->capacity, sizeof(uint64_t));
     w->finished_words = (w->pool->config.max_heavies + 63) / 64;
     w->finished = calloc(w->finished_words, sizeof(*w->finished));
     w->outbox = calloc(w->capacity, sizeof(HttpTask *));
     w->dropped = calloc(w->capacity, sizeof(HttpTask *));
     w->tasks = slab_new(sizeof(HttpTask), TASK_KEPT_BYTES, task_fini);
-    return w->home && w->shared && w->finished && w->outbox && w->dropped && w->tasks ? 0 : -ENOMEM;
+    return w->home && w->shared && w->published_ns && w->finished && w->outbox && w->dropped && w->tasks
+               ? 0
+               : -ENOMEM;
 }
 
 int worker_new(pool *p, unsigned index, worker **ret_worker)
@@ -608,7 +301,7 @@ int worker_new(pool *p, unsigned index, worker **ret_worker)
     w->capacity = config.max_connections;
     err = make_rings(w, w->capacity);
     if (err == 0)
-        err = http_new(&config, &events, w, &w->http);
+        err = http_new(&config, &worker_events, w, &w->http);
     if (err == 0)
         err = uv_poll_init(&w->exec.loop, &w->http_poll, http_poll_fd(w->http));
     if (err == 0) {
@@ -628,7 +321,7 @@ void worker_free(worker *w)
     if (!w)
         return;
     if (w->http) {
-        hear_of_lost(w); /* of threads that came back after the worker's end */
+        worker_hear_of_lost(w); /* of threads that came back after the worker's end */
         http_run(w->http, w->exec.now_ns);
     }
     if (w->http_polled) {
@@ -642,6 +335,7 @@ void worker_free(worker *w)
     slab_free(w->tasks);
     ring_free(w->home);
     ring_free(w->shared);
+    free(w->published_ns);
     free(w->finished);
     free(w->outbox);
     free(w->dropped);
@@ -651,25 +345,6 @@ void worker_free(worker *w)
 exec *worker_exec(worker *w)
 {
     return &w->exec;
-}
-
-ring *worker_shared_ring(worker *w)
-{
-    return w->shared;
-}
-
-void worker_tell_done(worker *w, unsigned heavy_index)
-{
-    /* Release; pairs with the exchange in adopt_done. Also when the bit is set already: the owner may just
-     * have read it, and looked at the ring before the push. */
-    atomic_fetch_or_explicit(&w->finished[heavy_index / 64], UINT64_C(1) << heavy_index % 64,
-                             memory_order_release);
-}
-
-void worker_tell_lost(worker *w)
-{
-    atomic_store_explicit(&w->lost_news, true, memory_order_relaxed);
-    wake_signal(&w->exec.wake);
 }
 
 void worker_signal(worker *w)
