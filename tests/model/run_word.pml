@@ -1,4 +1,4 @@
-/* Who has a run: exec.held_since_ns, and the watchdog's signal (runtime/exec.c, runtime/watchdog.c).
+/* Who has a run: hold.since_ns, and the watchdog's signal (runtime/hold.c, watchdog.c, lost.c).
  *
  * owner                              watchdog                         taker
  *   held <- stamp                      look: s = held                   t = held
