@@ -39,6 +39,7 @@ struct http {
     peers peers;
     uint64_t now_ns; /* as of the last http_run */
     bool misreads_chunks;
+    bool leaves_heads; /* where they came in: judge_layout */
     http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
@@ -153,7 +154,8 @@ static bool is_trusted(const trust *t, const peer *p)
     return p->ip[0] ? address_parse(str_from(p->ip), &a) && trust_has(t, &a) : t->unix_peer;
 }
 
-static void ask_proxy(HttpTask *t, const trust *trusted)
+/* Returns: whether it can be understood. */
+static bool ask_proxy(HttpTask *t, const trust *trusted)
 {
     forwarded f = forwarded_read(trusted, t->headers, t->header_count);
     if (f.has_client) {
@@ -162,9 +164,11 @@ static void ask_proxy(HttpTask *t, const trust *trusted)
     }
     t->scheme = f.scheme;
     t->host = f.host;
+    return !f.unreadable;
 }
 
-static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *version)
+static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *url,
+                                  const char *version)
 {
     t->judged = true;
     t->method = str_from(method);
@@ -174,16 +178,20 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
     if (seen < 0 || (uint32_t)seen != t->header_count)
         return MHD_NO;
-    if (h->config.trusted && is_trusted(h->config.trusted, p))
-        ask_proxy(t, h->config.trusted);
+    bool known = !h->config.trusted || !is_trusted(h->config.trusted, p) || ask_proxy(t, h->config.trusted);
     size_t line_bytes = t->method.n + 1 + t->target.n + 1 + strlen(version);
     judgement j = judge_size(&h->config.head, line_bytes, t->headers, t->header_count);
     if (!j.status)
         j = judge_target(t->target);
+    if (!j.status && h->leaves_heads)
+        j = judge_layout(url + t->target.n, version, t->headers, t->header_count);
     if (!j.status)
         j = judge_head(t->headers, t->header_count, version);
     if (j.status)
         return send_early(h, t, j.status, j.reason);
+    if (!known)
+        return send_early(h, t, 400,
+                          "Forwarded and X-Forwarded-... do not tell where the request comes from");
     t->version_minor = version[7] == '0' ? 0 : 1;
     t->body_declared = j.length;
     t->close = j.chunked && h->misreads_chunks;
@@ -248,14 +256,13 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 {
     http *h = cls;
     HttpTask *t = *context;
-    (void)url;
     if (!t)
         return MHD_NO;
     t->connection = connection;
     switch (t->state) {
     case TASK_FILLING:
         if (!t->judged)
-            return first_call(h, t, method, version);
+            return first_call(h, t, method, url, version);
         return *size ? body_call(h, t, data, size) : last_call(h, t);
     case TASK_DONE:
         return send_reply(h, t);
@@ -394,6 +401,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->events = events;
     h->owner = owner;
     h->misreads_chunks = misreads_chunks(MHD_get_version());
+    h->leaves_heads = strncmp(MHD_get_version(), "0.9.", 4) == 0;
     /* The daemon closes what it listens on. */
     h->config.listen_fd = fcntl(config->listen_fd, F_DUPFD_CLOEXEC, 0);
     h->replies = http_replies_new();

@@ -30,6 +30,20 @@ static bool has_control_char(const char *p, size_t n)
     return false;
 }
 
+/* The octets of uri-host and a port, RFC 3986, 3.2.2, a bit each: letters, digits and -._~!$&'()*+,;=%:[] */
+static const uint64_t host_octets[4] = {UINT64_C(0x2fff7ff200000000), UINT64_C(0x47fffffeaffffffe)};
+
+/* libmicrohttpd 0.9 leaves the blanks behind a value. */
+static bool is_host(const char *p, size_t n)
+{
+    uint64_t good = 1;
+    while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t'))
+        n--;
+    for (size_t i = 0; i < n; i++)
+        good &= host_octets[(unsigned char)p[i] / 64] >> (unsigned char)p[i] % 64;
+    return good;
+}
+
 static bool parse_length(const char *p, size_t n, uint64_t *ret)
 {
     uint64_t value = 0;
@@ -75,6 +89,53 @@ judgement judge_target(str target)
                : (judgement){0};
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* What was a colon, and blanks, lie between the two. */
+static bool is_value_of(const char *name_end, const char *value)
+{
+    if (value == name_end + 2) /* ": ", nearly always */
+        return is_blank(name_end[1]);
+    if ((uintptr_t)value <= (uintptr_t)name_end)
+        return false;
+    const char *p = name_end + 1;
+    while (p != value && is_blank(*p))
+        p++;
+    return p == value;
+}
+
+/* What was the end of one line, CR LF or LF, lies between the two. */
+static bool is_next_line(const char *end, const char *next)
+{
+    return next == end + 2 || next == end + 1;
+}
+
+/* The empty line follows: with CR LF these are four bytes, with LF alone two. Then the third may be the
+ * body's first, which is taken for a folded line where it is a blank. */
+static bool is_last_line(const char *end)
+{
+    if (end[1] != '\0' || is_blank(end[2]))
+        return false;
+    return end[2] != '\0' || end[3] == '\0';
+}
+
+judgement judge_layout(const char *target_end, const char *version, const task_header *headers, uint32_t n)
+{
+    static const char reason[] = "The head holds a folded line, a NUL, or a header without a name";
+    const char *end = version + strlen(version);
+    bool good = version == target_end + 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const task_header *h = &headers[i];
+        good &= is_next_line(end, h->name) && is_value_of(h->name + h->name_bytes, h->value);
+        end = h->value + h->value_bytes;
+    }
+    good &= is_last_line(end);
+    return !good ? refuse(400, reason) : (judgement){0};
+}
+
 judgement judge_head(const task_header *headers, uint32_t n, const char *version)
 {
     judgement j = {0};
@@ -86,10 +147,12 @@ judgement judge_head(const task_header *headers, uint32_t n, const char *version
         str name = {h->name, h->name_bytes};
         if (!is_token(name.p, name.n))
             return refuse(400, "a header's name holds a byte that no name may have");
-        if (has_control_char(h->value, h->value_bytes))
-            return refuse(400, "a header's value holds a control character");
         if (name.n == 4 && str_eq_nocase(name, STR("host"))) {
             hosts++;
+            if (!is_host(h->value, h->value_bytes))
+                return refuse(400, "Host is not a host");
+        } else if (has_control_char(h->value, h->value_bytes)) {
+            return refuse(400, "a header's value holds a control character");
         } else if (name.n == 14 && str_eq_nocase(name, STR("content-length"))) {
             if (j.has_length)
                 return refuse(400, "Content-Length is repeated");

@@ -281,12 +281,21 @@ static const char *const refusals[][2] = {
     {"os.setlocale('C')", "os.setlocale: would change"},
     {"collectgarbage('stop')", "memory would grow"},
     {"collectgarbage('step', -1000000)", "would stop the collector"},
+    {"collectgarbage('step', 1 << 31)", "would stop the collector"},
+    {"collectgarbage('step', 2^31)", "would stop the collector"},
+    {"collectgarbage('step', math.maxinteger)", "would stop the collector"},
     {"collectgarbage('generational')", "stay incremental"},
     {"debug.getregistry()", "debug.getregistry: would open"},
     {"debug.debug()", "debug.debug: would wait"},
     {"debug.setupvalue(json.encode, 1, 1)", "C function is not to be changed"},
     {"debug.setupvalue(('x'):gmatch('x'), 3, 1)", "C function is not to be changed"},
     {"debug.setmetatable(io.stdout, {})", "C code knows its objects"},
+    {"debug.getinfo(2, 'f').func(1)", "only the server calls this function"},
+    {"debug.getinfo(2, 'f').func(io.stdout)", "only the server calls this function"},
+    {"debug.getmetatable(select(2, debug.getupvalue(json.encode, 1))).__gc(io.stdout)",
+     "only the collector calls this function"},
+    {"debug.getmetatable(select(2, debug.getupvalue(json.encode, 1))).__gc()",
+     "only the collector calls this function"},
     {"string.gsub('x', 'x', function() debug.setlocal(2, 1, nil) end)", "what a C function holds"},
     {"assert(load(string.dump(function() end)))", "binary chunk"},
     {"assert(load(string.dump(function() end), 'x', 'bt'))", "binary chunk"},
@@ -710,6 +719,18 @@ START_TEST(modules_are_loaded_while_the_app_loads)
 }
 END_TEST
 
+START_TEST(searchers_that_were_kept_find_no_files)
+{
+    prepare(true, VM_GLOBALS_WARN);
+    add_module("late.lua", "return 'late'");
+    load_app("local search = package.searchers[2]\n"
+             "function api.get() local loader = search('late') return type(loader) end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "500 ");
+    ck_assert_contains(fixture_logged(&fx), "modules are loaded while the app loads");
+    close_app();
+}
+END_TEST
+
 START_TEST(strict_apps_have_no_files_while_they_load_either)
 {
     prepare(true, VM_GLOBALS_WARN);
@@ -782,6 +803,7 @@ int main(void)
     tcase_add_test(t, metamethods_are_given_the_sealed_table);
     tcase_add_test(t, objects_of_the_app_keep_their_classes);
     tcase_add_test(t, modules_are_loaded_while_the_app_loads);
+    tcase_add_test(t, searchers_that_were_kept_find_no_files);
     tcase_add_test(t, strict_apps_have_no_files_while_they_load_either);
     tcase_add_loop_test(t, c_modules_are_not_found, DEFAULT, STRICT + 1);
     tcase_add_test(t, local_variables_of_a_file_are_shared);
