@@ -1,7 +1,8 @@
 /* A whole server, fed with raw bytes over a Unix socket. What it answers is read as strictly as RFC 9112
- * allows: each reply is whole, none comes after one that says "Connection: close", and there are no more than
- * request lines could be. Half of the inputs are for the light lane, the others for the heavy one. Afterwards
- * an honest client gets its answer. */
+ * allows: each reply is whole, none comes after one that says "Connection: close", there are no more than
+ * request lines could be, and no header has a name that neither the server nor the app gave it, whatever the
+ * client had put on the reply. Half of the inputs are for the light lane, the others for the heavy one.
+ * Afterwards an honest client gets its answer. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -39,7 +40,19 @@ static const char app[] = "function api.get(ctx) return 'hello' end\n"
                           "end\n"
                           "function api.s_rest.post(ctx) return #ctx:body() .. '' end\n"
                           "function api.json.post(ctx) return ctx:json() end\n"
-                          "function api.sleep.get() sleep(0) return 'slept' end\n";
+                          "function api.sleep.get() sleep(0) return 'slept' end\n"
+                          "local function echo(ctx)\n"
+                          "    local q = ctx:query()\n"
+                          "    return api.text 'echo':header('X-Echo', q.v or ''):cookie('c', q.c or '')\n"
+                          "end\n"
+                          "function api.echo.get(ctx)\n"
+                          "    local ok, reply = pcall(echo, ctx)\n"
+                          "    return ok and reply or 'refused'\n"
+                          "end\n"
+                          "function api.go.get(ctx)\n"
+                          "    local ok, reply = pcall(api.redirect, ctx:query().to)\n"
+                          "    return ok and reply or 'refused'\n"
+                          "end\n";
 
 static void on_ready(ps_server *srv, void *user)
 {
@@ -149,6 +162,33 @@ static const char *value_of(const char *p, const char *end, const char *name)
     return NULL;
 }
 
+/* The names that the server, the daemon and the app give to headers. */
+static bool is_ours(const char *name, size_t n)
+{
+    static const char *const ours[] = {"Date",     "Content-Length", "Content-Type", "Connection",
+                                       "Allow",    "Retry-After",    "X-Echo",       "Set-Cookie",
+                                       "Location", "X-Request-Id"};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (n == strlen(ours[i]) && strncasecmp(name, ours[i], n) == 0)
+            return true;
+    return false;
+}
+
+/* Each line of a head that ends at `end`, from behind the status line on: "name: value", no control
+ * characters. */
+static void check_head(const char *p, const char *end)
+{
+    p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+    while (p < end) {
+        const char *stop = memmem(p, (size_t)(end - p), "\r\n", 2);
+        const char *colon = memchr(p, ':', (size_t)(end - p));
+        must(stop && colon && colon < stop && colon[1] == ' ' && is_ours(p, (size_t)(colon - p)));
+        for (const char *c = colon + 2; c < stop; c++)
+            must(((unsigned char)*c >= ' ' && *c != 0x7f) || *c == '\t');
+        p = stop + 2;
+    }
+}
+
 static const char *end_of_head(const char *p, size_t n)
 {
     const char *end = n >= 4 ? memmem(p, n, "\r\n\r\n", 4) : NULL;
@@ -169,6 +209,7 @@ static size_t check_replies(const char *p, size_t n, bool ended, bool may_lack_b
         must((p[7] == '0' || p[7] == '1') && p[8] == ' ');
         int status = atoi(p + 9);
         must(status >= 100 && status <= 599);
+        check_head(p, body - 2);
         /* 0.9.75 writes the head of its own reply to a malformed length twice. */
         must(!closing || daemons);
         const char *length = value_of(p, body - 2, "content-length");
