@@ -91,13 +91,14 @@ static struct MHD_Response *make_plain(const char *date_text, const char *conten
     return NULL;
 }
 
+/* The daemon takes no empty value. A blank is one to whoever reads it: those round a value do not count. */
 static bool add_head(struct MHD_Response *response, const buf *head)
 {
     const char *p = head->p;
     const char *end = head->n ? head->p + head->n : p; /* there is no adding to NULL, not even nothing */
     while (p < end) {
         const char *value = p + strlen(p) + 1;
-        if (!add(response, p, value))
+        if (!add(response, p, *value ? value : " "))
             return false;
         p = value + strlen(value) + 1;
     }

@@ -178,6 +178,12 @@ def test_content_type_can_be_replaced(serve):
     assert reply.header("Content-Type") == "text/csv"
 
 
+@pytest.mark.parametrize("maker", ["api.text('x')", "api.json(1)", "api.error(404)", "api.status(204)"])
+def test_a_header_may_be_empty(serve, maker):
+    reply = reply_to(serve, f"return {maker}:header('X-A', ''):header('X-B', 'b')")
+    assert (reply.status < 500, reply.header("X-A"), reply.header("X-B")) == (True, "", "b")
+
+
 @pytest.mark.parametrize("name", ["Content-Length", "content-length", "Transfer-Encoding", "Connection", "CONNECTION"])
 def test_headers_of_the_server_are_refused(serve, name):
     reply, server = one(serve, f"return api.text('x'):header('{name}', '5')")
