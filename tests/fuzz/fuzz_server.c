@@ -18,7 +18,8 @@
 
 #include "api/poolsrv.h"
 
-enum { REPLIES_BYTES = 1 << 20, QUIET_MS = 2, HONEST_EVERY = 64, PATIENCE_MS = 10000 };
+enum { REPLIES_BYTES = 1 << 20, QUIET_MS = 2, HONEST_EVERY = 64, ECHO_EVERY = 8, PATIENCE_MS = 10000 };
+enum { ECHO_BYTES = 500 }; /* such a header has room in a reply's head */
 
 static char folder[] = "/tmp/poolsrv-fuzz-XXXXXX";
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -242,16 +243,54 @@ static size_t count_of(const uint8_t *data, size_t size, const char *text)
     return n;
 }
 
-static void ask_honestly(void)
+/* --- the honest client --- */
+
+/* A request after which the connection is closed. *ret: the reply, of which at least the head is there. */
+static size_t ask(const char *request, char *ret)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    static char reply[REPLIES_BYTES];
     bool ended;
     int fd = connect_to_server();
-    must(send_all(fd, request, sizeof request - 1));
-    size_t n = read_replies(fd, reply, PATIENCE_MS, &ended);
-    must(ended && n > 5 && memcmp(reply, "HTTP/1.1 200 ", 13) == 0 && memcmp(reply + n - 5, "hello", 5) == 0);
+    must(send_all(fd, request, strlen(request)));
+    size_t n = read_replies(fd, ret, PATIENCE_MS, &ended);
+    must(ended && n > 13 && memcmp(ret, "HTTP/1.1 200 ", 13) == 0);
     close(fd);
+    return n;
+}
+
+static bool ends_in(const char *reply, size_t n, const char *body)
+{
+    size_t bytes = strlen(body);
+    return n > bytes && memcmp(reply + n - bytes, body, bytes) == 0;
+}
+
+static void ask_honestly(void)
+{
+    static char reply[REPLIES_BYTES];
+    must(ends_in(reply, ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", reply), "hello"));
+}
+
+/* The input as the value of a header of the reply: it comes out as it is, or the app hears that it cannot. */
+static void ask_for_echo(const uint8_t *data, size_t size)
+{
+    static char request[3 * ECHO_BYTES + 100], reply[REPLIES_BYTES], line[ECHO_BYTES + 20];
+    size_t bytes = size < ECHO_BYTES ? size : ECHO_BYTES;
+    bool good = true;
+    char *p = request + sprintf(request, "GET /echo?v=");
+    for (size_t i = 0; i < bytes; i++) {
+        p += sprintf(p, "%%%02x", data[i]);
+        good = good && (data[i] >= ' ' || data[i] == '\t') && data[i] != 0x7f;
+    }
+    strcpy(p, " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    size_t n = ask(request, reply);
+    must(check_replies(reply, n, true, false) == 1 && ends_in(reply, n, good ? "\r\n\r\necho" : "refused"));
+    if (!good)
+        return;
+    /* A blank stands for an empty value. */
+    size_t line_bytes = (size_t)sprintf(line, "\r\nX-Echo: %s", bytes > 0 ? "" : " ");
+    if (bytes > 0)
+        memcpy(line + line_bytes, data, bytes);
+    memcpy(line + line_bytes + bytes, "\r\n", 2);
+    must(memmem(reply, n, line, line_bytes + bytes + 2) != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -267,7 +306,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     close(fd);
     size_t count = check_replies(replies, n, ended, count_of(data, size, "HEAD") > 0);
     must(count <= 2 * (count_of(data, size, "\n") + 1));
-    if (++runs % HONEST_EVERY == 0)
+    if (runs % HONEST_EVERY == 0)
         ask_honestly();
+    if (runs++ % ECHO_EVERY == 0)
+        ask_for_echo(data, size);
     return 0;
 }
