@@ -252,7 +252,11 @@ static size_t ask(const char *request, char *ret)
     int fd = connect_to_server();
     must(send_all(fd, request, strlen(request)));
     size_t n = read_replies(fd, ret, PATIENCE_MS, &ended);
-    must(ended && n > 13 && memcmp(ret, "HTTP/1.1 200 ", 13) == 0);
+    if (!ended || n <= 13 || memcmp(ret, "HTTP/1.1 200 ", 13) != 0) {
+        fprintf(stderr, "the honest client got %zu bytes%s:\n%.*s\n", n, ended ? "" : ", and no end",
+                (int)(n < 2000 ? n : 2000), ret);
+        abort();
+    }
     close(fd);
     return n;
 }
