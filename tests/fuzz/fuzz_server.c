@@ -135,13 +135,23 @@ static bool send_all(int fd, const void *data, size_t n)
     return true;
 }
 
+/* libFuzzer's alarm interrupts it. Returns: whether there is something to read. */
+static bool wait_readable(int fd, int quiet_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int n;
+    do
+        n = poll(&p, 1, quiet_ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
 /* Until the end, or until it is quiet. Returns: how many bytes; *ret_ended: the server has closed. */
 static size_t read_replies(int fd, char *replies, int quiet_ms, bool *ret_ended)
 {
     size_t n = 0;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
     *ret_ended = false;
-    while (n < REPLIES_BYTES && poll(&p, 1, quiet_ms) > 0) {
+    while (n < REPLIES_BYTES && wait_readable(fd, quiet_ms)) {
         ssize_t got = recv(fd, replies + n, REPLIES_BYTES - n, 0);
         *ret_ended = got <= 0;
         if (got <= 0)
