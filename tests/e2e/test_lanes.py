@@ -237,7 +237,7 @@ def test_the_heavy_lane_goes_on_while_handlers_of_it_block(serve, gate):
             client.send(message("GET", gate.target))
         for _ in range(5):
             assert server.get("/pinned").text == "pinned"
-        assert gauge(server, "poolsrv_heavy_busy") >= 5
+        server.until(lambda: gauge(server, "poolsrv_heavy_busy") >= 5)
         assert reason_of(server, "/gate") == "new"
         with gate.open():
             for client in clients:
