@@ -1,6 +1,7 @@
 #include "vm/guards.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 
 #include "vm/internal.h"
 #include "vm/limit.h"
@@ -27,7 +28,12 @@ static bool is_passing(const char *option)
     return false;
 }
 
-/* A step of less than nothing is a debt to the collector: it stops for as long. */
+/* A step of less than nothing is a debt to the collector: it stops for as long. Lua takes it for an int. */
+static bool is_step(lua_Integer step)
+{
+    return step >= 0 && step <= INT_MAX;
+}
+
 static int on_collectgarbage(lua_State *L)
 {
     const vm *v = vm_of(L);
@@ -40,9 +46,9 @@ static int on_collectgarbage(lua_State *L)
         return luaL_error(
             L, "collectgarbage(\"generational\"): that mode has faults in some versions of Lua 5.4 "
                "that crash; stay incremental");
-    if (strcmp(option, "step") == 0 && luaL_optinteger(L, 2, 0) < 0)
-        return luaL_error(
-            L, "collectgarbage(\"step\"): a negative step would stop the collector; use 0 or more");
+    if (strcmp(option, "step") == 0 && !is_step(luaL_optinteger(L, 2, 0)))
+        return luaL_error(L, "collectgarbage(\"step\"): a step that is negative or too large would stop the "
+                             "collector; use 0 to 2147483647");
     if (v->config.strict && !is_passing(option))
         refuse_for_all(L, option);
     return v->lua_collectgarbage(L);
