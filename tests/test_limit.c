@@ -426,6 +426,45 @@ START_TEST(finalizers_are_as_in_the_manual)
 }
 END_TEST
 
+START_TEST(finalizers_call_each_other)
+{
+    open_app(
+        "local mt = {}\n"
+        "mt.__gc = function(o) if o.inner then getmetatable(o.inner).__gc(o.inner) end\n"
+        "  o.log[#o.log + 1] = o.name end\n"
+        "local function new(name, log, inner) return setmetatable({ name = name, log = log, inner = inner }, "
+        "mt) end\n"
+        "function api.get() local log = {} mt.__gc(new('b', log, new('a', log))) return log end\n"
+        "function api.collected.get() local log = {} new('b', log, new('a', log)) collectgarbage()\n"
+        "  return log end\n"
+        "function api.garbage.get() local log = {}\n"
+        "  setmetatable(log, mt).name = { name = 'own' } log.log = {}\n"
+        "  local outer = setmetatable({}, { __gc = function() new('a', log) collectgarbage() end })\n"
+        "  getmetatable(outer).__gc(outer) return log[1] end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|[\"a\",\"b\"]");
+    ck_assert_str_eq(fixture_get(&fx, "GET /collected"), "200 application/json|[\"a\",\"b\",\"a\"]");
+    ck_assert_str_eq(fixture_get(&fx, "GET /garbage"), "200 text/plain|a");
+    ck_assert_str_eq(fixture_logged(&fx), "");
+    close_app();
+}
+END_TEST
+
+/* Each runs in a coroutine that nothing but the call holds. */
+START_TEST(finalizers_that_call_each_other_outlive_a_collection)
+{
+    open_app(
+        "local inner = setmetatable({}, { __gc = function()\n"
+        "  for i = 1, 10 do collectgarbage() local t = {} for j = 1, 200 do t[j] = { j } end end end })\n"
+        "local mt = {}\n"
+        "mt.__gc = function(o) local a, b, c = {}, {}, {} pcall(mt.__gc, nil)\n"
+        "  getmetatable(inner).__gc(inner) a[1], b[1], c[1] = b, c, a o.done = a[1] == b end\n"
+        "function api.get() local o = setmetatable({}, mt) mt.__gc(o) return o.done end");
+    for (int i = 0; i < 3; i++)
+        ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|true");
+    close_app();
+}
+END_TEST
+
 START_TEST(finalizer_is_ended_while_no_handler_runs)
 {
     open_app("function api.get() with('__gc') end");
@@ -583,6 +622,8 @@ static Suite *suite(void)
     tcase_add_test(manual, hooks_of_the_app_are_as_in_the_manual);
     tcase_add_test(manual, hook_of_the_app_ends_with_its_request);
     tcase_add_test(manual, finalizers_are_as_in_the_manual);
+    tcase_add_test(manual, finalizers_call_each_other);
+    tcase_add_test(manual, finalizers_that_call_each_other_outlive_a_collection);
     suite_add_tcase(s, manual);
     TCase *memory = tcase_create("memory");
     tcase_add_loop_test(memory, deep_recursion_is_an_error_that_soils_nothing, 0, 7);

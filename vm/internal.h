@@ -61,7 +61,7 @@ struct vm {
     size_t bytes_most_before;          /* while `refused` */
     bool refused;                      /* Lua collects, and asks again */
     unsigned memory_refusals;          /* of which Lua has made errors in this run */
-    lua_State *finalizers;             /* where the app's run; NULL until needed, and after one that failed */
+    lua_State *finalizers;             /* where the app's next one runs; NULL: in a new coroutine */
     lua_CFunction lua_xpcall, lua_sethook;
     lua_CFunction lua_collectgarbage, lua_load, lua_loadfile; /* what vm/guards.c calls */
     lua_CFunction lua_searchpath;

@@ -10,7 +10,7 @@ enum {
     MEMORY_TRACE_LEVELS = 16
 };
 
-static const char finalizer_place; /* its address: where the finalizers' coroutine is in the registry */
+static const char finalizer_place; /* its address: where v->finalizers is in the registry */
 
 /* --- time --- */
 
@@ -241,14 +241,28 @@ static int call_finalizer(lua_State *co)
     return 0;
 }
 
-static lua_State *finalizer_coroutine(lua_State *L)
+/* Push one for a finalizer, which has it to itself: finalizers call each other, and a collection may begin
+ * inside one that the app has called. */
+static lua_State *take_coroutine(lua_State *L)
 {
     vm *v = vm_of(L);
-    if (!v->finalizers) {
-        v->finalizers = lua_newthread(L);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, &finalizer_place);
-    }
-    return v->finalizers;
+    lua_State *co = v->finalizers;
+    v->finalizers = NULL;
+    if (!co)
+        return lua_newthread(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &finalizer_place);
+    return co;
+}
+
+/* The one at an index has ended well: keep it for the next, unless another was given meanwhile. */
+static void give_coroutine(lua_State *L, int index)
+{
+    vm *v = vm_of(L);
+    if (v->finalizers)
+        return;
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &finalizer_place);
+    v->finalizers = lua_tothread(L, index);
 }
 
 /* Upvalue: the app's finalizer. */
@@ -256,8 +270,8 @@ static int on_finalizer(lua_State *L)
 {
     int n = 0;
     vm *v = vm_of(L);
-    lua_State *co = finalizer_coroutine(L);
     lua_settop(L, 1);
+    lua_State *co = take_coroutine(L); /* nothing else holds it: it stays on the stack */
     lua_pushcfunction(L, call_finalizer);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
@@ -265,10 +279,11 @@ static int on_finalizer(lua_State *L)
     v->finalizing++;
     int status = tracked_resume(L, co, 2, &n);
     v->finalizing--;
-    if (status == LUA_OK)
+    if (status == LUA_OK) {
+        give_coroutine(L, 2);
         return 0;
-    lua_xmove(co, L, 1);
-    v->finalizers = NULL; /* one that failed is not used again */
+    }
+    lua_xmove(co, L, 1); /* one that failed is not used again */
     return lua_error(L);
 }
 
