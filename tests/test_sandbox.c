@@ -713,6 +713,18 @@ START_TEST(modules_are_loaded_while_the_app_loads)
 }
 END_TEST
 
+START_TEST(searchers_that_were_kept_find_no_files)
+{
+    prepare(true, VM_GLOBALS_WARN);
+    add_module("late.lua", "return 'late'");
+    load_app("local search = package.searchers[2]\n"
+             "function api.get() local loader = search('late') return type(loader) end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "500 ");
+    ck_assert_contains(fixture_logged(&fx), "modules are loaded while the app loads");
+    close_app();
+}
+END_TEST
+
 START_TEST(strict_apps_have_no_files_while_they_load_either)
 {
     prepare(true, VM_GLOBALS_WARN);
@@ -785,6 +797,7 @@ int main(void)
     tcase_add_test(t, metamethods_are_given_the_sealed_table);
     tcase_add_test(t, objects_of_the_app_keep_their_classes);
     tcase_add_test(t, modules_are_loaded_while_the_app_loads);
+    tcase_add_test(t, searchers_that_were_kept_find_no_files);
     tcase_add_test(t, strict_apps_have_no_files_while_they_load_either);
     tcase_add_loop_test(t, c_modules_are_not_found, DEFAULT, STRICT + 1);
     tcase_add_test(t, local_variables_of_a_file_are_shared);

@@ -53,10 +53,13 @@ static void tell_missing(lua_State *L, const char *name)
     lua_settop(L, 2);
 }
 
-/* The searcher of Lua files as in the manual, but for text only. Upvalue: package. */
+/* The searcher of Lua files as in the manual, but for text only. Upvalue: package. An app may have kept it.
+ */
 static int search_text_file(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
+    if (vm_of(L)->sealed)
+        return luaL_error(L, "a searcher: with --sandbox strict modules are loaded while the app loads");
     lua_settop(L, 1);
     lua_pushcfunction(L, vm_of(L)->lua_searchpath);
     lua_pushvalue(L, 1);

@@ -85,6 +85,8 @@ void load_parts(lua_State *L)
         run_source(L, &v->config.sources[i], 1);
         lua_setfield(L, -2, v->config.sources[i].name);
     }
+    lua_getfield(L, -1, "where");
+    lua_setfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
 }
 
 void load_tree(lua_State *L)

@@ -14,6 +14,9 @@ void load_begin(lua_State *L);
 /* Push the parts that the tree is made of, a table. Stack: [-0, +1, e] */
 void load_parts(lua_State *L);
 
+/* The part `where` in the registry: a chunk that is loaded later has no debug.getinfo in strict mode. */
+#define LOAD_WHERE "poolsrv.where"
+
 /* Replace the parts by what tree.lua makes of them, and set the global `api`. Stack: [-1, +1, e] */
 void load_tree(lua_State *L);
 

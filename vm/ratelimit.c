@@ -88,7 +88,7 @@ static int on_open(lua_State *L)
     load_chunk(L, "limit", 1);
     luaL_newlib(L, native);
     reply_push_helpers(L);
-    load_chunk(L, "where", 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 3, 1);
     return 1;
 }

@@ -9,14 +9,14 @@
 -- A limiter is known by its place in the app, and by which of those made there it is. So it is the same one in
 -- every VM, and after a reload that did not move it; a name of its own makes it so whatever moves.
 
-local error, getinfo, ipairs, pairs, tostring, type = error, debug.getinfo, ipairs, pairs, tostring, type
+local error, ipairs, pairs, tostring, type = error, ipairs, pairs, tostring, type
 local ceil, format, math_type = math.ceil, string.format, math.type
 
 local RATE_MOST, BURST_MOST, FILL_MOST_S = 1e6, 1000000, 1e9
 local KNOWN = { "rate", "burst", "name" }
 
 local function open(native, helpers, where)
-    where.hide(getinfo(1, "S").source)
+    where.hide("=poolsrv/limit.lua") -- in strict mode nobody says what it is
     local raise, to_error = where.raise, helpers.error
     local take_address, take_key = native.take_address, native.take_key
     local made, names = {}, {}

@@ -34,6 +34,16 @@ def test_a_burst_passes_and_the_rest_gets_429(serve):
     assert statuses(server, 6, host="127.0.0.2") == {200: 5, 429: 1}
 
 
+def test_strict_mode_has_them_too(serve):
+    server = serve(LIMIT + f"api.before = limit.by_address {SLOW} function api.get() return 'in' end", "--sandbox", "strict")
+    assert statuses(server, 7) == {200: 5, 429: 2}
+
+
+def test_mistakes_in_strict_mode_name_the_line(app_problem):
+    found = app_problem(LIMIT + "limit.by_address { rate = 0 }", "--sandbox", "strict")
+    assert "app.lua:2: limit.by_address: rate = 0" in found
+
+
 def test_it_fills_again(serve):
     server = serve(LIMIT + "api.before = limit.by_address { rate = 20, burst = 1 } function api.get() end")
     begin = time.monotonic()
