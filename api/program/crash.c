@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -25,6 +26,7 @@ static const struct {
 enum { CRASHES = sizeof(crashes) / sizeof(crashes[0]) };
 
 static atomic_flag reporting = ATOMIC_FLAG_INIT;
+static _Thread_local volatile sig_atomic_t reports; /* this thread does */
 static sigjmp_buf next_section;
 
 /* --- writing, without stdio --- */
@@ -65,10 +67,19 @@ static const char *name_of(int number)
 
 /* --- the report --- */
 
+/* Another thread's report ends the process. */
+static _Noreturn void wait_for_end(void)
+{
+    for (;;)
+        pause();
+}
+
 /* The report itself met what the crash has damaged: leave that section out. */
 static void on_second_fault(int number)
 {
     (void)number;
+    if (!reports)
+        wait_for_end();
     siglongjmp(next_section, 1);
 }
 
@@ -90,6 +101,17 @@ static void guard(void (*handler)(int))
 {
     for (size_t i = 0; i < CRASHES; i++)
         handle(crashes[i].number, handler, SA_NODEFER | SA_ONSTACK);
+}
+
+/* Whoever started the program may have blocked the signal. */
+static void limit_time(void)
+{
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGALRM);
+    handle(SIGALRM, on_time_over, 0);
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    alarm(REPORT_MOST_S);
 }
 
 static void put_frames(void)
@@ -133,10 +155,9 @@ static void on_crash(int number, siginfo_t *info, void *context)
 {
     (void)context;
     if (atomic_flag_test_and_set(&reporting))
-        for (;;) /* another thread's report ends the process */
-            pause();
-    handle(SIGALRM, on_time_over, 0);
-    alarm(REPORT_MOST_S);
+        wait_for_end();
+    reports = true;
+    limit_time();
     report(number, info);
     guard(SIG_DFL);
     /* What faulted does so again when this returns, and now ends the process with the right cause; abort()
