@@ -18,7 +18,7 @@ static int bind_main(ps_server *srv, const char *host, int port, char *error)
     unsigned n = (unsigned)srv->opt.threads;
     if (host)
         return listen_bind_tcp(&srv->listening, n, host, port, error, ERROR_BYTES);
-    int inherited = listen_inherit(&srv->listening, n, KEPT_MAIN, true, error, ERROR_BYTES);
+    int inherited = listen_inherit(&srv->listening, n, KEPT_MAIN, KEPT_ADMIN, error, ERROR_BYTES);
     if (inherited <= 0)
         return inherited;
     if (srv->opt.unix_path)
@@ -33,7 +33,7 @@ static int bind_admin(ps_server *srv, char *error)
     const char *text = srv->opt.admin;
     if (!text)
         return 0;
-    int inherited = listen_inherit(&srv->admin_listening, 1, KEPT_ADMIN, false, error, ERROR_BYTES);
+    int inherited = listen_inherit(&srv->admin_listening, 1, KEPT_ADMIN, NULL, error, ERROR_BYTES);
     if (inherited <= 0)
         return inherited;
     const char *colon = strrchr(text, ':');

@@ -247,7 +247,15 @@ static int check_inherited(int fd, struct sockaddr_storage *ret_address, socklen
     return 0;
 }
 
-/* Those of that name, as many as wanted; the rest is closed. Returns: how many there are. */
+/* A socket that nobody accepts from any more, though whoever handed it down may hold it for ever: clients are
+ * to go to the others. */
+static void end_listening(int fd)
+{
+    shutdown(fd, SHUT_RDWR);
+    close(fd);
+}
+
+/* Those of that name, as many as wanted; the rest ends. Returns: how many there are. */
 static unsigned take_named(listen_set *s, unsigned count, long fds, const char *name)
 {
     unsigned found = 0;
@@ -257,7 +265,7 @@ static unsigned take_named(listen_set *s, unsigned count, long fds, const char *
         if (found < count)
             s->fds[found] = INHERITED_FD + (int)i;
         else
-            close(INHERITED_FD + (int)i);
+            end_listening(INHERITED_FD + (int)i);
         found += found < count;
     }
     return found;
@@ -271,7 +279,21 @@ static void spread(listen_set *s, unsigned count, unsigned found)
     s->count = count;
 }
 
-int listen_inherit(listen_set *s, unsigned count, const char *name, bool any, char *error, size_t size)
+/* The only one that is not called `other`. Returns: how many of these there are. */
+static unsigned take_stranger(listen_set *s, long fds, const char *other)
+{
+    unsigned found = 0;
+    for (long i = 0; i < fds; i++) {
+        if (has_name(i, other))
+            continue;
+        s->fds[0] = INHERITED_FD + (int)i;
+        found++;
+    }
+    return found;
+}
+
+int listen_inherit(listen_set *s, unsigned count, const char *name, const char *other, char *error,
+                   size_t size)
 {
     struct sockaddr_storage address = {0};
     socklen_t bytes = 0;
@@ -283,17 +305,17 @@ int listen_inherit(listen_set *s, unsigned count, const char *name, bool any, ch
         return explain(err, "the sockets that were handed down (LISTEN_FDS)", error, size);
     unsigned found = take_named(s, count, fds, name);
     bool kept = found > 0;
-    if (!kept && !any) {
+    if (!kept && other)
+        found = take_stranger(s, fds, other);
+    if (found == 0) {
         listen_close(s);
         return 1;
     }
-    if (!kept && fds > 1) {
-        snprintf(error, size, "%ld sockets were handed down (LISTEN_FDS): poolsrv takes one", fds);
+    if (!kept && found > 1) {
+        snprintf(error, size, "%u sockets were handed down (LISTEN_FDS): poolsrv takes one", found);
         listen_close(s);
         return -EINVAL;
     }
-    if (!kept)
-        s->fds[found++] = INHERITED_FD;
     for (unsigned i = 0; i < found && err == 0; i++)
         err = check_inherited(s->fds[i], &address, &bytes);
     if (err) {

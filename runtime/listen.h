@@ -30,9 +30,11 @@ int listen_bind_unix(listen_set *s, unsigned count, const char *path, char *erro
 
 /* The same for sockets that were handed down from descriptor 3 on, if LISTEN_PID and LISTEN_FDS say so
  * (sd_listen_fds(3)): those that LISTEN_FDNAMES calls `name`, which a server in whose place this one was
- * started had kept; where `any` is set and there is none, one socket whatever its name. Returns: 0; 1 when
- * there is none; or -errno. */
-int listen_inherit(listen_set *s, unsigned count, const char *name, bool any, char *error, size_t size);
+ * started had kept; of more than `count` nobody listens at the rest any more. Where there is none and `other`
+ * is not NULL, one socket whatever its name, unless that is `other`. Returns: 0; 1 when there is none; or
+ * -errno. */
+int listen_inherit(listen_set *s, unsigned count, const char *name, const char *other, char *error,
+                   size_t size);
 
 /* Let clients connect. Returns: 0 or -errno, with `error` filled. */
 int listen_start(listen_set *s, char *error, size_t size);

@@ -3,10 +3,12 @@
 import os
 import socket
 import stat
+import subprocess
 import sys
 
 import pytest
 
+import poolsrv
 from crowd import crowd, settled
 from poolsrv import Client
 
@@ -64,19 +66,23 @@ def test_a_unix_path_that_is_too_long_is_refused(run_app, path):
 
 # --- inherited ---
 
-# Descriptor 3 is the socket, and LISTEN_PID is who execs the server: what a service manager does.
+# Descriptors from 3 on are the sockets, and LISTEN_PID is who execs the server: what a service manager does.
 INHERIT = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=sys.argv[2])
+import fcntl, os, sys
+fds = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1].split(",")]
+for i, fd in enumerate(fds):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))
+if sys.argv[2]:
+    os.environ["LISTEN_FDNAMES"] = sys.argv[2]
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-def inheriting(listener, count=1):
-    return {"under": (sys.executable, "-c", INHERIT, str(listener.fileno()), str(count)),
-            "pass_fds": (listener.fileno(),)}
+def inheriting(*listeners, names=""):
+    fds = [listener.fileno() for listener in listeners]
+    return {"under": (sys.executable, "-c", INHERIT, ",".join(map(str, fds)), names), "pass_fds": fds}
 
 
 @pytest.mark.parametrize("threads", (1, 3))
@@ -101,6 +107,52 @@ def test_an_inherited_unix_socket_is_served_and_its_file_stays(serve, path):
     assert server.get("/ip").json() == {"ip": None}
     assert server.stop() == 0
     assert os.path.exists(path)
+
+
+def listeners(n):
+    """Sockets that share a port, as a service manager keeps them."""
+    found, port = [], 0
+    for _ in range(n):
+        found.append(socket.socket())
+        found[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found[-1].bind(("127.0.0.1", port))
+        port = found[-1].getsockname()[1]
+        found[-1].listen()
+    return found
+
+
+@pytest.mark.parametrize("kept, threads", [(4, 1), (2, 2), (1, 3)])
+def test_kept_sockets_serve_whatever_the_number_of_threads(serve, kept, threads):
+    """Nobody accepts from those that are too many: clients must not come to them."""
+    ours = listeners(kept)
+    server = serve(APP, "--threads", threads, **inheriting(*ours, names=":".join(["poolsrv"] * kept)))
+    for _ in range(40):
+        assert server.get("/").text == "hello"
+    for listener in ours:
+        listener.close()
+
+
+@pytest.mark.parametrize("names", ["web.socket:poolsrv-admin", "poolsrv-admin:poolsrv.socket"])
+def test_a_lent_socket_beside_one_that_was_kept(serve, names):
+    web, admin = listeners(1) + listeners(1)
+    pair = (admin, web) if names.startswith("poolsrv-admin") else (web, admin)
+    server = serve(APP, "--admin", "127.0.0.1:0", **inheriting(*pair, names=names))
+    assert (server.address, server.admin_address) == (web.getsockname(), admin.getsockname())
+    assert server.get("/").text == "hello" and server.admin("/healthz").status == 200
+    web.close()
+    admin.close()
+
+
+def test_two_lent_sockets_are_too_many(tmp_path):
+    two = listeners(2)
+    app = tmp_path / "app.lua"
+    app.write_text(APP)
+    how = inheriting(*two)
+    done = subprocess.run([*how["under"], poolsrv.PROGRAM, str(app)], pass_fds=how["pass_fds"], stdin=subprocess.DEVNULL,
+                          env=poolsrv.environment(), capture_output=True, text=True, timeout=poolsrv.DEADLINE_S, check=False)
+    assert done.returncode == 3 and "2 sockets were handed down" in done.stderr
+    for listener in two:
+        listener.close()
 
 
 def test_listen_fds_for_another_process_is_ignored(serve):
