@@ -219,9 +219,10 @@ static int wait_for_stop(ps_server *srv, char *error)
     if (err) {
         snprintf(error, ERROR_BYTES, "cannot run the main loop: %s", strerror(-err));
     } else {
+        /* First: a crash caused by whoever hears of it from the callback is no failed start. */
+        notify_service_manager("READY=1");
         if (srv->ready)
             srv->ready(srv, srv->ready_user);
-        notify_service_manager("READY=1");
         if (atomic_load(&srv->stops) == 0)
             uv_run(&loop, UV_RUN_DEFAULT);
     }

@@ -22,7 +22,7 @@ enum {
     FIRST_FD = 3, /* sd_listen_fds(3) */
     KEPT_MAX = 1100,
     FDS_A_MESSAGE = 253,
-    NAME_BYTES = 32,
+    NAME_BYTES = 256, /* as systemd has it */
     EXIT_CANNOT = 1,
     SIGNALLED = 128, /* as shells report one that a signal has ended */
     YOUNG_MS = 2000,
@@ -48,7 +48,8 @@ typedef struct supervisor {
     bool child_ready; /* this one */
     bool ever_ready;
     bool stopping;
-    int pause_ms; /* before the next start */
+    int pause_ms;      /* before the next start */
+    uint64_t start_ms; /* when that is, while there is no child */
 } supervisor;
 
 static uint64_t now_ms(void)
@@ -97,6 +98,21 @@ static void keep(supervisor *s, int fd, const char *name, size_t n)
     k->fd = fd;
     memcpy(k->name, name, n);
     k->name[n] = '\0';
+}
+
+/* What a service manager has handed down (sd_listen_fds(3)) is for each child, in front of what the first one
+ * has kept. */
+static void adopt(supervisor *s)
+{
+    const char *number = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID"), *names = getenv("LISTEN_FDNAMES");
+    long n = number && pid && strtol(pid, NULL, 10) == (long)getpid() ? strtol(number, NULL, 10) : 0;
+    for (long i = 0; i < n && i < KEPT_MAX; i++) {
+        size_t bytes = names ? strcspn(names, ":") : 0;
+        keep(s, FIRST_FD + (int)i, names ? names : "", bytes);
+        names = names && names[bytes] ? names + bytes + 1 : NULL;
+    }
+    unsetenv("LISTEN_FDS"); /* or a child would take those of another process for its own */
+    unsetenv("LISTEN_FDNAMES");
 }
 
 typedef union control {
@@ -184,7 +200,7 @@ static int set_environment(const supervisor *s)
     }
     free(names);
     snprintf(number, sizeof(number), "%d", (int)getpid());
-    return getenv("LISTEN_FDS") ? setenv("LISTEN_PID", number, 1) : 0;
+    return setenv("LISTEN_PID", number, 1);
 }
 
 /* Never returns. The program is loaded anew, so that no two children have their memory at the same addresses.
@@ -228,6 +244,25 @@ static void tell_end(const supervisor *s, int status)
         fprintf(stderr, "; it is started again\n");
 }
 
+static int longer(int pause_ms)
+{
+    int twice = pause_ms ? pause_ms * 2 : PAUSE_LEAST_MS;
+    return twice < PAUSE_MOST_MS ? twice : PAUSE_MOST_MS;
+}
+
+/* Start one in the place of another. Where the system has no room for a process, try again later. */
+static void start_again(supervisor *s)
+{
+    int err = start_child(s);
+    if (err == 0)
+        return;
+    s->child = 0;
+    s->pause_ms = longer(s->pause_ms);
+    s->start_ms = now_ms() + (uint64_t)s->pause_ms;
+    fprintf(stderr, "poolsrv: the server cannot be started: %s; it is tried again in %d ms\n", strerror(-err),
+            s->pause_ms);
+}
+
 /* Returns: whether there is to be another child; if not, *ret_status is the program's. */
 static bool child_ended(supervisor *s, int status, int *ret_status)
 {
@@ -235,9 +270,9 @@ static bool child_ended(supervisor *s, int status, int *ret_status)
     if (s->stopping || !s->ever_ready || status == 0)
         return false;
     bool young = now_ms() - s->started_ms < YOUNG_MS;
-    int longer = s->pause_ms ? s->pause_ms * 2 : PAUSE_LEAST_MS;
     /* The first time, at once; where it dies again before it has lived, later and later. */
-    s->pause_ms = !young ? 0 : longer < PAUSE_MOST_MS ? longer : PAUSE_MOST_MS;
+    s->pause_ms = young ? longer(s->pause_ms) : 0;
+    s->start_ms = now_ms() + (uint64_t)s->pause_ms;
     tell_end(s, status);
     s->child = 0;
     return true;
@@ -267,9 +302,11 @@ static bool read_signals(supervisor *s)
     return ended;
 }
 
+/* Where whoever started this ignores SIGCHLD, the end of a child would be no signal. */
 static int open_signals(supervisor *s)
 {
     sigset_t all;
+    signal(SIGCHLD, SIG_DFL);
     sigemptyset(&all);
     sigaddset(&all, SIGTERM);
     sigaddset(&all, SIGINT);
@@ -281,30 +318,60 @@ static int open_signals(supervisor *s)
 
 /* --- the run --- */
 
+/* The ends of all children: process 1 of a container gets orphans too. Returns: whether the server has ended;
+ * then *ret_status says how. */
+static bool reap(const supervisor *s, int *ret_status)
+{
+    bool ended = false;
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid != s->child)
+            continue;
+        *ret_status = status;
+        ended = true;
+    }
+    return ended;
+}
+
+/* How long poll may wait. */
+static int wait_ms(const supervisor *s)
+{
+    uint64_t now = now_ms();
+    if (s->child > 0)
+        return -1;
+    return s->start_ms > now ? (int)(s->start_ms - now) : 0;
+}
+
 /* Wait for the child's end, or for the end of a pause. Returns: whether to go on. */
 static bool turn(supervisor *s, int *ret_status)
 {
-    int status;
+    int status = 0;
     struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN}, {.fd = s->notices, .events = POLLIN}};
-    int n = poll(fds, 2, s->child > 0 ? -1 : s->pause_ms);
+    poll(fds, 2, wait_ms(s));
     if (fds[1].revents)
         read_notice(s);
-    bool ended = fds[0].revents && read_signals(s);
-    if (s->child <= 0) {
-        *ret_status = SIGNALLED + SIGTERM;
-        return !s->stopping && (n != 0 || start_child(s) == 0);
+    bool ended = fds[0].revents && read_signals(s) && reap(s, &status);
+    if (ended) {
+        while (poll(&fds[1], 1, 0) > 0 && fds[1].revents) /* its last words */
+            read_notice(s);
+        if (!child_ended(s, status, ret_status))
+            return false;
     }
-    if (!ended || waitpid(s->child, &status, WNOHANG) != s->child)
+    if (s->child > 0)
         return true;
-    while (poll(&fds[1], 1, 0) > 0 && fds[1].revents) /* its last words */
-        read_notice(s);
-    return child_ended(s, status, ret_status) && (s->pause_ms > 0 || start_child(s) == 0);
+    *ret_status = SIGNALLED + SIGTERM;
+    if (!s->stopping && now_ms() >= s->start_ms)
+        start_again(s);
+    return !s->stopping;
 }
 
 int supervise(char **argv)
 {
     int status = EXIT_CANNOT;
     supervisor s = {.argv = argv, .signals = -1, .notices = -1, .kept = calloc(KEPT_MAX, sizeof(kept))};
+    if (s.kept)
+        adopt(&s);
     if (!s.kept || open_signals(&s) < 0 || open_notices(&s) < 0 || start_child(&s) < 0)
         status = cannot("start");
     else

@@ -1,8 +1,10 @@
 """--supervise: a server that crashes is there again at once, and no client is refused meanwhile."""
 
+import ctypes
 import os
 import re
 import signal
+import socket
 import textwrap
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 import poolsrv
 from test_crash import APP
+from test_listen import inheriting
 
 AGAIN_S = 1 if not poolsrv.UNDER_SANITIZER else 5
 
@@ -74,8 +77,8 @@ def test_clients_come_all_the_time(serve):
     answered = 0
     for client in clients:
         with client:
-            client.send(poolsrv.message("GET", "/"))
             try:
+                client.send(poolsrv.message("GET", "/"))
                 answered += client.read().text == "hello"
             except (EOFError, ConnectionError):
                 pass
@@ -142,3 +145,71 @@ def test_the_child_does_not_outlive_its_parent(serve):
     server.expected_code = -signal.SIGKILL
     server.send_signal(signal.SIGKILL)
     server.until(lambda: not os.path.exists(f"/proc/{child}"))
+
+
+def ignore_children():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_who_starts_it_may_ignore_children(serve):
+    server = serve(textwrap.dedent(APP).lstrip("\n"), "--supervise", preexec_fn=ignore_children)
+    before = crash(server)
+    assert answers(server) < AGAIN_S
+    assert child_of(server) != before
+
+
+def be_reaper():
+    """As process 1 of a container: orphans become its children."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def children_of(server):
+    pid = server.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_orphans_do_not_stay(serve):
+    server = serve(f"""
+        {textwrap.dedent(APP)}
+        function api.spawn.get() os.execute("sleep 0.1 &") end
+    """, "--supervise", preexec_fn=be_reaper)
+    for _ in range(5):
+        assert server.get("/spawn").status == 204
+    server.until(lambda: len(children_of(server)) == 1)
+    crash(server)
+    server.until(lambda: _alive(server))
+
+
+def test_a_start_that_the_system_has_no_room_for_is_tried_again(serve):
+    server = serve(textwrap.dedent(APP).lstrip("\n"), "--supervise",
+                   under=("strace", "-qqq", "-o", "/dev/null", "-e", "inject=clone:error=EAGAIN:when=2"))
+    supervisor = child_of(server)
+    with server.client() as client:
+        client.send(poolsrv.message("GET", "/read/16"))
+        assert client.at_end()
+    assert answers(server) < AGAIN_S
+    server.log.wait("the server cannot be started: Resource temporarily unavailable; it is tried again in")
+    os.kill(supervisor, signal.SIGTERM)
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--admin", "127.0.0.1:0")])
+def test_a_socket_of_a_service_manager_is_for_each_child(serve, options):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = listener.getsockname()
+        server = serve(textwrap.dedent(APP).lstrip("\n"), "--supervise", *options, **inheriting(listener))
+        before = crash(server)
+        assert server.address == address and answers(server) < AGAIN_S
+        assert child_of(server) != before
+        if options:
+            assert server.admin("/healthz").status == 200
+        assert server.stop() == 0
+        socket.create_connection(address).close()  # it is not theirs to close
+
+
+def test_sockets_for_another_process_are_not_taken(serve):
+    server = serve(textwrap.dedent(APP).lstrip("\n"), "--supervise", "--port", "0",
+                   env={"LISTEN_FDS": "1", "LISTEN_PID": "1"})
+    assert answers(server) < AGAIN_S
