@@ -429,6 +429,7 @@ int main(int argc, char **argv)
     if (args.supervised && args.command == SERVE)
         return supervise(without_supervise(argv));
 
+    handle(SIGCHLD, SIG_DFL); /* where it was ignored, os.execute would not know how a program ended */
     int code = ps_server_new(&args.opt, &srv, &err);
     if (code == PS_EINVAL)
         return usage_error(&err);

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import threading
 
 import poolsrv
@@ -69,6 +70,20 @@ def test_children_inherit_no_descriptor_under_load(serve):
         for client in idle:
             client.close()
     assert failures == []
+
+
+def ignore_children():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_programs_end_as_they_do_where_the_starter_ignores_children(serve):
+    server = serve("""
+        function api.get()
+            local p = io.popen("exit 3")
+            return { os.execute("true"), (select(3, os.execute("exit 4"))), (select(3, p:close())) }
+        end
+    """, preexec_fn=ignore_children)
+    assert server.get("/").json() == [True, 4, 3]
 
 
 def test_every_descriptor_of_the_server_closes_on_exec(serve):
