@@ -39,6 +39,7 @@ struct http {
     peers peers;
     uint64_t now_ns; /* as of the last http_run */
     bool misreads_chunks;
+    bool leaves_heads; /* where they came in: judge_layout */
     http_replies *replies;
     time_t trouble_second; /* the daemon's messages: of which second, how many, and how many left out */
     unsigned troubles, troubles_left_out;
@@ -164,7 +165,8 @@ static void ask_proxy(HttpTask *t, const trust *trusted)
     t->host = f.host;
 }
 
-static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *version)
+static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *url,
+                                  const char *version)
 {
     t->judged = true;
     t->method = str_from(method);
@@ -180,6 +182,8 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     judgement j = judge_size(&h->config.head, line_bytes, t->headers, t->header_count);
     if (!j.status)
         j = judge_target(t->target);
+    if (!j.status && h->leaves_heads)
+        j = judge_layout(url + t->target.n, version, t->headers, t->header_count);
     if (!j.status)
         j = judge_head(t->headers, t->header_count, version);
     if (j.status)
@@ -248,14 +252,13 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 {
     http *h = cls;
     HttpTask *t = *context;
-    (void)url;
     if (!t)
         return MHD_NO;
     t->connection = connection;
     switch (t->state) {
     case TASK_FILLING:
         if (!t->judged)
-            return first_call(h, t, method, version);
+            return first_call(h, t, method, url, version);
         return *size ? body_call(h, t, data, size) : last_call(h, t);
     case TASK_DONE:
         return send_reply(h, t);
@@ -394,6 +397,7 @@ int http_new(const http_config *config, const http_events *events, void *owner, 
     h->events = events;
     h->owner = owner;
     h->misreads_chunks = misreads_chunks(MHD_get_version());
+    h->leaves_heads = strncmp(MHD_get_version(), "0.9.", 4) == 0;
     /* The daemon closes what it listens on. */
     h->config.listen_fd = fcntl(config->listen_fd, F_DUPFD_CLOEXEC, 0);
     h->replies = http_replies_new();

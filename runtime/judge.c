@@ -75,6 +75,51 @@ judgement judge_target(str target)
                : (judgement){0};
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* What was a colon, and blanks, lie between the two. */
+static bool is_value_of(const char *name_end, const char *value)
+{
+    if ((uintptr_t)value <= (uintptr_t)name_end)
+        return false;
+    const char *p = name_end + 1;
+    while (p != value && is_blank(*p))
+        p++;
+    return p == value;
+}
+
+/* What was the end of one line, CR LF or LF, lies between the two. */
+static bool is_next_line(const char *end, const char *next)
+{
+    return next == end + 2 || next == end + 1;
+}
+
+/* The empty line follows: with CR LF these are four bytes, with LF alone two. Then the third may be the
+ * body's first, which is taken for a folded line where it is a blank. */
+static bool is_last_line(const char *end)
+{
+    if (end[1] != '\0' || is_blank(end[2]))
+        return false;
+    return end[2] != '\0' || end[3] == '\0';
+}
+
+judgement judge_layout(const char *target_end, const char *version, const task_header *headers, uint32_t n)
+{
+    static const char reason[] = "The head holds a folded line, a NUL, or a header without a name";
+    const char *end = version + strlen(version);
+    bool good = version == target_end + 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const task_header *h = &headers[i];
+        good &= is_next_line(end, h->name) && is_value_of(h->name + h->name_bytes, h->value);
+        end = h->value + h->value_bytes;
+    }
+    good &= is_last_line(end);
+    return good ? (judgement){0} : refuse(400, reason);
+}
+
 judgement judge_head(const task_header *headers, uint32_t n, const char *version)
 {
     judgement j = {0};

@@ -36,6 +36,14 @@ judgement judge_size(const head_limits *limits, size_t line_bytes, const task_he
  * target, so that "GET /a HTTP/1.1\rHost: b GET /c HTTP/1.1" is one line. Returns: 400, or a status of 0. */
 judgement judge_target(str target);
 
+/* Judge where the parts of a head lie, for a daemon that leaves them where they came in, with NULs in the
+ * place of line ends and of the colons behind names, as libmicrohttpd 0.9 does. It puts a folded line behind
+ * its header's *name*, so that "Transfer-Encoding:", " chunked" is no Transfer-Encoding, and "X: 5", " -Y" is
+ * X-Y; it ends a text at a NUL, and the head at a header without a name. All of this leaves a gap, or
+ * moves a part; what cannot be seen is a line of nothing but a colon, and a NUL at the end of the last value.
+ * `target_end` and `version` are the request line's. Returns: 400, or a status of 0. */
+judgement judge_layout(const char *target_end, const char *version, const task_header *headers, uint32_t n);
+
 /* Judge the headers of a request; `version` is the request line's, "HTTP/1.1". */
 judgement judge_head(const task_header *headers, uint32_t n, const char *version);
 

@@ -1,6 +1,7 @@
 #include "runtime/judge.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,6 +205,63 @@ START_TEST(blank_or_control_character_in_a_target_is_refused)
 }
 END_TEST
 
+/* --- layout --- */
+
+/* What libmicrohttpd 0.9 makes of a head: '|' stands for the NUL in the place of a colon, a CR or an LF. The
+ * target ends at the first one; then come the version, the name and the value of a header, and the next
+ * header's. */
+static judgement judge_laid(const char *head, size_t target, size_t version, const size_t at[4], uint32_t n)
+{
+    static char text[200];
+    task_header headers[2];
+    snprintf(text, sizeof(text), "%s", head);
+    for (char *p = text; *p; p++)
+        if (*p == '|')
+            *p = '\0';
+    for (uint32_t i = 0; i < n; i++) {
+        const char *name = text + at[2 * i], *value = text + at[2 * i + 1];
+        headers[i] = (task_header){name, value, (uint32_t)strlen(name), (uint32_t)strlen(value)};
+    }
+    return judge_layout(text + target, text + version, headers, n);
+}
+
+#define LINE "GET /x|HTTP/1.1||"
+
+static const struct {
+    const char *head;
+    size_t at[4];
+    uint32_t n;
+    int status;
+} layouts[] = {
+    {LINE "||", {0}, 0, 0},
+    {LINE "Host| a||||", {17, 23}, 1, 0},
+    {LINE "Host|a||||", {17, 22}, 1, 0},
+    {LINE "Host|||X| \t y||||", {17, 22, 24, 29}, 2, 0},
+    {LINE "Host| a|X| y||body", {17, 23, 25, 28}, 2, 0},
+    {LINE "Host| a||X| y|||| body", {17, 23, 26, 29}, 2, 0},
+    /* Folded lines: the name was moved, or what was added to it lies where its value was. */
+    {LINE "Host| a||X|| y||||        Xy", {17, 23, 41, 28}, 2, 400},
+    {LINE "Xost| a||  y||||          Xosty|a", {43, 23}, 1, 400},
+    {LINE "Hosty||a|| y||||", {17, 24}, 1, 400},
+    {LINE "Hosty|a|| y||||", {17, 23}, 1, 400},
+    {LINE "Host| a|| b||X| y||||", {17, 23, 30, 33}, 2, 400},
+    {LINE "Host| a|b||X| y||||", {17, 23, 28, 31}, 2, 400},
+    {LINE "Host| a|b||||", {17, 23}, 1, 400},
+    {LINE "| x||Host| a||||", {22, 28}, 1, 400},
+    {LINE "Host| a||| x||", {17, 23}, 1, 400},
+    {LINE "| x||", {0}, 0, 400},
+    {"GET /x|y HTTP/1.1||Host| a||||", {19, 25}, 1, 400},
+};
+
+START_TEST(layout_tells_what_the_daemon_hides)
+{
+    size_t version = (size_t)(strstr(layouts[_i].head, "HTTP") - layouts[_i].head);
+    judgement j = judge_laid(layouts[_i].head, 6, version, layouts[_i].at, layouts[_i].n);
+    ck_assert_int_eq(j.status, layouts[_i].status);
+    ck_assert_int_eq(j.reason != NULL, j.status != 0);
+}
+END_TEST
+
 #define COUNT(array) (int)(sizeof(array) / sizeof(array[0]))
 
 static Suite *judge_suite(void)
@@ -224,6 +282,7 @@ static Suite *judge_suite(void)
     tcase_add_test(tc, limit_of_0_is_none);
     tcase_add_test(tc, target_without_blanks_is_accepted);
     tcase_add_loop_test(tc, blank_or_control_character_in_a_target_is_refused, 0, COUNT(bad_targets));
+    tcase_add_loop_test(tc, layout_tells_what_the_daemon_hides, 0, COUNT(layouts));
     suite_add_tcase(s, tc);
     return s;
 }

@@ -37,6 +37,8 @@ def daemon_version():
 
 # These versions misread chunk extensions, so the server lets no request follow a chunked one.
 CHUNKED_CLOSES = (1, 0, 0) <= daemon_version() < (1, 0, 10)
+# These join folded lines in a wrong way, so the server refuses them; later ones put a blank in their place.
+FOLDS_REFUSED = daemon_version() < (1, 0, 0)
 
 
 def environment(extra=None):

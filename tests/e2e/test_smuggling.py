@@ -124,6 +124,36 @@ REFUSED = {
     "a space in a name": sized(b"X Y: a"),
 }
 
+# Who joins folded lines with a blank sees a length or a coding where libmicrohttpd 0.9 sees none, or none where it sees one.
+if poolsrv.FOLDS_REFUSED:
+    REFUSED.update({
+        "TE folded": coded(b"Transfer-Encoding:", b" chunked"),
+        "TE folded with a tab": coded(b"Transfer-Encoding:", b"\tchunked"),
+        "TE in a folded name": coded(b"Transfer: chunked", b" -Encoding"),
+        "TE in a folded name, last of others": coded(b"Transfer: chunked", b" -Encoding", b"X: y"),
+        "TE behind a folded line": coded(b"X: y", b" z", CHUNKED),
+        "TE with a folded line of blanks": coded(CHUNKED, b"  "),
+        "CL folded": sized(b"Content-Length:", b" %d" % len(CANARY)),
+        "CL in a folded name": head(b"Content: 5", b" -Length") + b"abcde" + CANARY,
+        "CL in a name folded twice": head(b"Content: 5", b" -Len", b" gth") + b"abcde" + CANARY,
+        "CL with a folded line of blanks": sized(b"Content-Length: 0", b" "),
+        "CL with a folded digit": sized(b"Content-Length: 0", b" 0"),
+        "Host in a folded name": sized(b"Ho: test", b" st", host=None),
+        "the first header folded": sized(b"X: y", host=b"Host: test\r\n folded"),
+        "a NUL behind a length": sized(b"Content-Length: 0\x00", b"X: y"),
+        "a NUL inside a length": sized(b"Content-Length: 0\x005"),
+        "a NUL behind a coding": coded(b"Transfer-Encoding: chunked\x00", b"X: y"),
+        "a NUL in a value": sized(b"X: y\x00z", b"Content-Length: 0"),
+        "a NUL in the last value": sized(b"X: y\x00z"),
+        "a NUL in the target, before a version": sized(first=b"GET /x/y\x00 HTTP/1.1 HTTP/1.1"),
+        "a NUL in the target": sized(first=b"GET /x/y\x00/../../canary HTTP/1.1"),
+        "a NUL behind the version": sized(first=b"GET / HTTP/1.1\x00"),
+        "a header without a name": sized(b": x", b"Content-Length: 0"),
+        "a header without a name, the last": sized(b": x"),
+        "a header without a name, blank": sized(b": ", b"Content-Length: 0"),
+        "a header without a name before a length": sized(b":x", b"Content-Length: %d" % len(CANARY)),
+    })
+
 # --- refused by the daemon: 4xx or 5xx, and the end; 0.9.75 writes the head of some of these replies twice ---
 
 REFUSED_BY_THE_DAEMON = {
