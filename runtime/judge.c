@@ -83,6 +83,8 @@ static bool is_blank(char c)
 /* What was a colon, and blanks, lie between the two. */
 static bool is_value_of(const char *name_end, const char *value)
 {
+    if (value == name_end + 2) /* ": ", nearly always */
+        return is_blank(name_end[1]);
     if ((uintptr_t)value <= (uintptr_t)name_end)
         return false;
     const char *p = name_end + 1;
