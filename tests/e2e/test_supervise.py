@@ -14,6 +14,7 @@ import pytest
 import poolsrv
 from test_crash import APP
 from test_listen import inheriting
+from test_system_calls import NO_LEAKS
 
 AGAIN_S = 1 if not poolsrv.UNDER_SANITIZER else 5
 
@@ -181,7 +182,7 @@ def test_orphans_do_not_stay(serve):
 
 
 def test_a_start_that_the_system_has_no_room_for_is_tried_again(serve):
-    server = serve(textwrap.dedent(APP).lstrip("\n"), "--supervise",
+    server = serve(textwrap.dedent(APP).lstrip("\n"), "--supervise", env=NO_LEAKS,
                    under=("strace", "-qqq", "-o", "/dev/null", "-e", "inject=clone:error=EAGAIN:when=2"))
     supervisor = child_of(server)
     with server.client() as client:
