@@ -310,11 +310,11 @@ static bool same_client(const forwarded *a, const forwarded *b)
 }
 
 /* A proxy that writes one kind may pass the other on as the client sent it: what only one of them says is not
- * believed, and if they name different clients neither is. */
+ * believed, and if they name different clients nobody knows which is the proxy's. */
 static forwarded agreed(forwarded a, const forwarded *b)
 {
     if (!same_client(&a, b))
-        return (forwarded){0};
+        return (forwarded){.unreadable = true};
     if (a.scheme != b->scheme && (!a.scheme || !b->scheme || strcmp(a.scheme, b->scheme) != 0))
         a.scheme = NULL;
     if (!a.host.p || !b->host.p || !str_eq_nocase(a.host, b->host))
@@ -328,7 +328,7 @@ forwarded forwarded_read(const trust *t, const str_pair *headers, uint32_t count
     reading of_standard = read_forwarded(t, headers, count, &standard);
     reading of_common = read_x_forwarded(t, headers, count, &common);
     if (of_standard == READ_BAD || of_common == READ_BAD)
-        return (forwarded){0};
+        return (forwarded){.unreadable = true};
     if (of_standard == READ_NONE)
         return common;
     return of_common == READ_NONE ? standard : agreed(standard, &common);

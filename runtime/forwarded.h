@@ -4,9 +4,9 @@
  * Each proxy adds at the right what it knows of its own client. So the lists are read from the right, as long
  * as what is read was written by somebody trusted: the first address that is not trusted is the client's, and
  * what stands left of it may be the client's invention and is not even parsed. A list that cannot be read up
- * to there says nothing at all, and so do two lists that say different things: then it is the peer that the
- * request comes from, as if there were no proxy. Only what can be an address, a scheme (http, https) and a
- * host is taken.
+ * to there, or two lists that name different clients, were not written by the proxies alone: such a request
+ * is not to be answered, or its client could choose to be taken for the proxy. Only what can be an address, a
+ * scheme (http, https) and a host is taken.
  *
  * Threads: any; plain data. */
 #ifndef RUNTIME_FORWARDED_H
@@ -15,6 +15,7 @@
 #include "runtime/trust.h"
 
 typedef struct forwarded {
+    bool unreadable;    /* all others are 0 then */
     bool has_client;    /* else the request comes from the peer */
     ip_address client;  /* or the last proxy that is known, where that one does not know or tell its client */
     const char *scheme; /* "http", "https", or NULL when nobody said */

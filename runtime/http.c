@@ -154,7 +154,8 @@ static bool is_trusted(const trust *t, const peer *p)
     return p->ip[0] ? address_parse(str_from(p->ip), &a) && trust_has(t, &a) : t->unix_peer;
 }
 
-static void ask_proxy(HttpTask *t, const trust *trusted)
+/* Returns: whether it can be understood. */
+static bool ask_proxy(HttpTask *t, const trust *trusted)
 {
     forwarded f = forwarded_read(trusted, t->headers, t->header_count);
     if (f.has_client) {
@@ -163,6 +164,7 @@ static void ask_proxy(HttpTask *t, const trust *trusted)
     }
     t->scheme = f.scheme;
     t->host = f.host;
+    return !f.unreadable;
 }
 
 static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *url,
@@ -176,8 +178,7 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     int seen = MHD_get_connection_values_n(t->connection, MHD_HEADER_KIND, collect_header, t);
     if (seen < 0 || (uint32_t)seen != t->header_count)
         return MHD_NO;
-    if (h->config.trusted && is_trusted(h->config.trusted, p))
-        ask_proxy(t, h->config.trusted);
+    bool known = !h->config.trusted || !is_trusted(h->config.trusted, p) || ask_proxy(t, h->config.trusted);
     size_t line_bytes = t->method.n + 1 + t->target.n + 1 + strlen(version);
     judgement j = judge_size(&h->config.head, line_bytes, t->headers, t->header_count);
     if (!j.status)
@@ -188,6 +189,9 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
         j = judge_head(t->headers, t->header_count, version);
     if (j.status)
         return send_early(h, t, j.status, j.reason);
+    if (!known)
+        return send_early(h, t, 400,
+                          "Forwarded and X-Forwarded-... do not tell where the request comes from");
     t->version_minor = version[7] == '0' ? 0 : 1;
     t->body_declared = j.length;
     t->close = j.chunked && h->misreads_chunks;

@@ -56,8 +56,16 @@ def test_what_the_client_made_up_does_not_count(serve, headers):
     {"X-Forwarded-For": "," * 3000}, {"X-Forwarded-For": "192.0.2.60", "X-Forwarded-Proto": "x"},
     {"X-Forwarded-For": "192.0.2.60", "Forwarded": "for=192.0.2.61"},
 ])
-def test_what_cannot_be_read_leaves_the_peer(serve, headers):
-    assert told(serve(APP, *LOOPBACK), headers) == ["127.0.0.1", "http", "test"]
+def test_what_cannot_be_read_is_refused(serve, headers):
+    """Its client must not become the proxy, whose address the app may know."""
+    server = serve(APP, *LOOPBACK)
+    with server.client() as client:
+        reply = client.get("/", headers)
+        assert reply.status == 400 and "where the request comes from" in reply.json()["error"]
+        assert client.at_end()
+    assert told(server) == ["127.0.0.1", "http", "test"]
+    # From somebody who is not trusted they say nothing, and harm nobody.
+    assert told(serve(APP, "--trust-proxy", "10.0.0.1"), headers) == ["127.0.0.1", "http", "test"]
 
 
 def test_a_unix_socket_can_be_trusted(serve, tmp_path):

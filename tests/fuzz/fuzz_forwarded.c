@@ -2,7 +2,7 @@
  *
  * The input is what a client may write. Alone it may say what it likes, but in order: hosts lie in the input
  * and are plain. Behind it a trusted proxy adds what it saw, and nothing that the client wrote may change
- * that. */
+ * that, or make the proxy of it: at most the request is refused. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -67,7 +67,8 @@ static void with_proxy(const trust *t, const str_pair *headers, uint32_t count, 
     memcpy(all, headers, count * sizeof(*all));
     all[count] = (str_pair){name, word, (uint32_t)strlen(name), (uint32_t)strlen(word)};
     forwarded f = forwarded_read(t, all, count + 1);
-    must(!f.has_client || memcmp(&f.client, &client, sizeof(client)) == 0);
+    must(f.unreadable != f.has_client);
+    must(f.unreadable || memcmp(&f.client, &client, sizeof(client)) == 0);
 
     /* Joined to the last line of that name, as some do: only the joined line counts here. */
     for (uint32_t i = count; i-- > 0;) {
