@@ -30,22 +30,18 @@ static bool has_control_char(const char *p, size_t n)
     return false;
 }
 
-/* uri-host and a port, RFC 3986, 3.2.2; libmicrohttpd 0.9 leaves the blanks behind a value. */
+/* The octets of uri-host and a port, RFC 3986, 3.2.2, a bit each: letters, digits and -._~!$&'()*+,;=%:[] */
+static const uint64_t host_octets[4] = {UINT64_C(0x2fff7ff200000000), UINT64_C(0x47fffffeaffffffe)};
+
+/* libmicrohttpd 0.9 leaves the blanks behind a value. */
 static bool is_host(const char *p, size_t n)
 {
-    static const bool others[256] = {
-        ['-'] = true, ['.'] = true, ['_'] = true,  ['~'] = true, ['!'] = true, ['$'] = true, ['&'] = true,
-        ['('] = true, [')'] = true, ['\''] = true, ['*'] = true, ['+'] = true, [','] = true, [';'] = true,
-        ['='] = true, ['%'] = true, [':'] = true,  ['['] = true, [']'] = true,
-    };
+    uint64_t good = 1;
     while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t'))
         n--;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i], letter = c | 0x20u;
-        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9') && !others[c])
-            return false;
-    }
-    return true;
+    for (size_t i = 0; i < n; i++)
+        good &= host_octets[(unsigned char)p[i] / 64] >> (unsigned char)p[i] % 64;
+    return good;
 }
 
 static bool parse_length(const char *p, size_t n, uint64_t *ret)
@@ -151,12 +147,12 @@ judgement judge_head(const task_header *headers, uint32_t n, const char *version
         str name = {h->name, h->name_bytes};
         if (!is_token(name.p, name.n))
             return refuse(400, "a header's name holds a byte that no name may have");
-        if (has_control_char(h->value, h->value_bytes))
-            return refuse(400, "a header's value holds a control character");
         if (name.n == 4 && str_eq_nocase(name, STR("host"))) {
             hosts++;
             if (!is_host(h->value, h->value_bytes))
                 return refuse(400, "Host is not a host");
+        } else if (has_control_char(h->value, h->value_bytes)) {
+            return refuse(400, "a header's value holds a control character");
         } else if (name.n == 14 && str_eq_nocase(name, STR("content-length"))) {
             if (j.has_length)
                 return refuse(400, "Content-Length is repeated");
