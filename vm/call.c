@@ -60,6 +60,15 @@ static int make_coroutine(lua_State *L)
     return 0;
 }
 
+/* The run at index 1. debug.getinfo gives an app the functions below it on the stack: it can call them. */
+static vm_run *run_of(lua_State *L)
+{
+    vm_run *run = lua_touserdata(L, 1);
+    if (!run || run != vm_of(L)->running)
+        luaL_error(L, "only the server calls this function");
+    return run;
+}
+
 /* --- failing --- */
 
 static void answer_plain_500(vm_request *r)
@@ -196,7 +205,7 @@ static void take_first_error(lua_State *co, vm_run *run)
  */
 static int report(lua_State *L)
 {
-    vm_run *run = lua_touserdata(L, 1);
+    vm_run *run = run_of(L);
     if (!reply_is(L, 2)) {
         push_trace(L, 2, run->co, 0, true);
         lua_replace(L, 2);
@@ -208,7 +217,7 @@ static int report(lua_State *L)
 /* Arguments: the run, the error. Runs protected, on the main state. */
 static int report_unclosed(lua_State *L)
 {
-    vm_run *run = lua_touserdata(L, 1);
+    vm_run *run = run_of(L);
     size_t n;
     lua_pushfstring(L, "%s: while its variables were closed: %s", run->request.route_name,
                     luaL_tolstring(L, 2, NULL));
@@ -363,7 +372,7 @@ static int on_ended(lua_State *co, int status, lua_KContext context)
  * can be closed under the eyes of a watchdog. */
 static int enter(lua_State *co)
 {
-    vm_run *run = lua_touserdata(co, 1);
+    vm_run *run = run_of(co);
     lua_pushcfunction(co, on_error);
     lua_rawgeti(co, LUA_REGISTRYINDEX, run->vm->handler_refs[run->request.route]);
     run->vm->strategy->lend(co, run);

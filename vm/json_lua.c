@@ -71,9 +71,13 @@ static int array(lua_State *L)
     return 1;
 }
 
+/* With the debug library an app can call it, too. */
 static int scratch_gc(lua_State *L)
 {
-    buf_fini(lua_touserdata(L, 1));
+    buf *scratch = lua_touserdata(L, 1);
+    luaL_argcheck(L, scratch && scratch == json_internal_scratch(L), 1,
+                  "only the collector calls this function");
+    buf_fini(scratch);
     return 0;
 }
 

@@ -39,10 +39,18 @@ static int take(lua_State *L, uint64_t set, str key, const bucket_rule *rule)
     return 1;
 }
 
+/* With the debug library an app finds these functions, too. */
+static const limiter *check_limiter(lua_State *L)
+{
+    bool is = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof(limiter);
+    luaL_argexpected(L, is, 1, "limiter");
+    return lua_touserdata(L, 1);
+}
+
 /* take_key(limiter, text) */
 static int on_take_key(lua_State *L)
 {
-    const limiter *one = lua_touserdata(L, 1);
+    const limiter *one = check_limiter(L);
     str key;
     key.p = luaL_checklstring(L, 2, &key.n);
     return take(L, one->by_key, key, &one->rule);
@@ -51,7 +59,7 @@ static int on_take_key(lua_State *L)
 /* take_address(limiter, ip): those without an address, on Unix sockets, share a bucket. */
 static int on_take_address(lua_State *L)
 {
-    const limiter *one = lua_touserdata(L, 1);
+    const limiter *one = check_limiter(L);
     str text = {0}, key = STR("");
     ip_address a;
     text.p = lua_tolstring(L, 2, &text.n);
