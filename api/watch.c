@@ -27,7 +27,8 @@ struct watch {
     uv_timer_t look;   /* for paths that are new */
     int timers;        /* that are being closed */
     size_t known;      /* paths that are watched */
-    bool started;      /* the app's first files are */
+    unsigned looks;    /* so many there were for new paths */
+    bool reloaded;     /* or tried to */
     watched *files;
 };
 
@@ -37,6 +38,7 @@ static void on_look(uv_timer_t *look);
 static void on_settled(uv_timer_t *settle)
 {
     watch *w = settle->data;
+    w->reloaded = true;
     reload(w);
     on_look(&w->look);
 }
@@ -59,11 +61,11 @@ static void on_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, c
         uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
 }
 
-/* Changed between its loading and now, before there was anything to compare it with. */
+/* Changed since the app was loaded? */
 static bool is_newer(const watch *w, const char *path)
 {
     struct stat st;
-    return !w->started && stat(path, &st) == 0 &&
+    return stat(path, &st) == 0 &&
            (double)st.st_mtim.tv_sec + (double)st.st_mtim.tv_nsec / 1e9 > w->srv->started_s;
 }
 
@@ -80,8 +82,15 @@ static void add_file(watch *w, const char *path)
     f->next = w->files;
     w->files = f;
     uv_fs_poll_start(&f->poll, on_change, f->path, WATCH_MS);
-    if (is_newer(w, path))
-        uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
+}
+
+/* The app's first files may have changed between their loading and the first poll, which another thread does:
+ * then there is nothing to compare them with. */
+static void look_for_newer(watch *w)
+{
+    for (watched *f = w->files; f && !w->reloaded; f = f->next)
+        if (is_newer(w, f->path))
+            uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
 }
 
 static void on_look(uv_timer_t *look)
@@ -92,7 +101,9 @@ static void on_look(uv_timer_t *look)
         add_file(w, path);
         w->known++;
     }
-    w->started = true;
+    if (w->looks < 2)
+        look_for_newer(w);
+    w->looks++;
 }
 
 /* As many VMs as there are threads, the loaded one first. Returns: the list, or NULL with `error` filled. */
