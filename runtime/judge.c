@@ -133,7 +133,7 @@ judgement judge_layout(const char *target_end, const char *version, const task_h
         end = h->value + h->value_bytes;
     }
     good &= is_last_line(end);
-    return good ? (judgement){0} : refuse(400, reason);
+    return !good ? refuse(400, reason) : (judgement){0};
 }
 
 judgement judge_head(const task_header *headers, uint32_t n, const char *version)
