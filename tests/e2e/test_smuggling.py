@@ -226,8 +226,9 @@ ODD = {
     "behind HTTP/0.9": (b"GET /\r\n" + CANARY, ([], [400], [505])),
     "behind a version in lower case": (sized(first=b"GET / http/1.1"), ([505], [400])),
     "in the target, cut by bare CRs": (b"GET /x/ HTTP/1.1\rHost: test\r\r" + CANARY, ([400],)),
-    "in the target, cut by blanks": (head(first=b"GET /x/y HTTP/1.1 GET /canary HTTP/1.1"), ([400],)),
-    "in the target, cut by a tab": (head(first=b"GET /x/y\tGET /canary HTTP/1.1"), ([400],)),
+    # libmicrohttpd 1.0 redirects to the target with its blanks escaped (RFC 9112, 3).
+    "in the target, cut by blanks": (head(first=b"GET /x/y HTTP/1.1 GET /canary HTTP/1.1"), ([400], [301])),
+    "in the target, cut by a tab": (head(first=b"GET /x/y\tGET /canary HTTP/1.1"), ([400], [301])),
     "in the target, encoded": (head(first=b"GET /x/%20HTTP/1.1%0d%0aHost:%20a%0d%0a%0d%0aGET%20/canary HTTP/1.1"),
                                ([200],)),
     "behind a NUL in the target": (head(first=b"GET /x/y\x00/../../canary HTTP/1.1"), ([], [200], [400], [505])),
