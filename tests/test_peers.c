@@ -284,7 +284,7 @@ END_TEST
 
 enum { HEAD_S = 2, BODY_S = 4, READING_S = 6, IDLE_S = 8, RATE = 100 };
 
-#define S(n) ((uint64_t)(n)*1000 * MS)
+#define S(n) (MS * 1000 * (uint64_t)(n))
 
 static void set_up_apart(void)
 {

@@ -47,8 +47,8 @@ static int set_signals(posix_spawnattr_t *attributes)
  * Returns: 0 or an errno. */
 static int start(const char *command, int from, int to, pid_t *ret_pid)
 {
-    char *const arguments[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)command,
-                               NULL};
+    char name[] = "sh", option[] = "-c";
+    char *const arguments[] = {name, option, (char *)(uintptr_t)command, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     int err = posix_spawn_file_actions_init(&actions);
