@@ -381,6 +381,41 @@ START_TEST(coroutines_are_as_in_the_manual)
 }
 END_TEST
 
+START_TEST(coroutines_take_no_more_values_than_their_stacks)
+{
+    open_app("function api.get()\n"
+             "  local function with(n, f) return f(table.unpack({}, 1, n)) end\n"
+             "  local full = coroutine.create(function()\n"
+             "    with(900000, function(...) coroutine.yield() return ... end) end)\n"
+             "  coroutine.resume(full)\n"
+             "  local a, b = with(200000, function(...) return coroutine.resume(full, ...) end)\n"
+             "  local gives = coroutine.create(function() with(200000, coroutine.yield) end)\n"
+             "  local c, d\n"
+             "  with(850000, function(...) c, d = coroutine.resume(gives) end)\n"
+             "  return { a, b, c, d, coroutine.status(gives) }\n"
+             "end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"),
+                     "200 application/json|[false,\"too many arguments to resume\",false,"
+                     "\"too many results to resume\",\"suspended\"]");
+    close_app();
+}
+END_TEST
+
+START_TEST(a_waiting_request_is_not_closed_by_another)
+{
+    call c;
+    open_app("local first\n"
+             "function api.get() first = coroutine.running() sleep(1) return 'whole' end\n"
+             "function api.close.get() return { pcall(coroutine.close, first) } end");
+    call_begin(&fx, &c, &(ask){.route = "GET /"});
+    ck_assert_contains(fixture_get(&fx, "GET /close"), "200 application/json|[false,\"");
+    call_resume(&fx, &c);
+    ck_assert_str_eq(call_body(&c), "whole");
+    call_end(&fx, &c);
+    close_app();
+}
+END_TEST
+
 START_TEST(hooks_of_the_app_are_as_in_the_manual)
 {
     open_app("function api.get()\n"
@@ -619,6 +654,8 @@ static Suite *suite(void)
     suite_add_tcase(s, time);
     TCase *manual = tcase_create("manual");
     tcase_add_test(manual, coroutines_are_as_in_the_manual);
+    tcase_add_test(manual, coroutines_take_no_more_values_than_their_stacks);
+    tcase_add_test(manual, a_waiting_request_is_not_closed_by_another);
     tcase_add_test(manual, hooks_of_the_app_are_as_in_the_manual);
     tcase_add_test(manual, hook_of_the_app_ends_with_its_request);
     tcase_add_test(manual, finalizers_are_as_in_the_manual);

@@ -413,6 +413,16 @@ START_TEST(nobody_waits_for_a_stuck_reader_and_what_was_dropped_is_told)
 }
 END_TEST
 
+START_TEST(the_end_does_not_wait_for_ever_for_a_stuck_reader)
+{
+    start_stuck();
+    log_write(l, LOG_LEVEL_INFO, (str){0}, "never read");
+    log_free(l);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+}
+END_TEST
+
 START_TEST(pipe_without_a_reader_is_survived)
 {
     ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
@@ -465,6 +475,7 @@ static Suite *log_suite(void)
     tc = tcase_create("stuck reader");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, nobody_waits_for_a_stuck_reader_and_what_was_dropped_is_told);
+    tcase_add_test(tc, the_end_does_not_wait_for_ever_for_a_stuck_reader);
     tcase_add_test(tc, pipe_without_a_reader_is_survived);
     suite_add_tcase(s, tc);
     return s;
