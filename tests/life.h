@@ -68,22 +68,22 @@ static _Thread_local int own_code;
 
 /* --- a server --- */
 
-static const char app[] =
-    "local json = json\n"
-    "api.config { max_queue = 64 }\n"
-    "function api.get(ctx) return 'hello' end\n"
-    "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
-    "function api.cookie.get(ctx)\n"
-    "    return api.text(ctx:cookies().c):cookie('d', 'e'):header('x-a', 'b')\n"
-    "end\n"
-    "function api.child.get()\n"
-    "    local child, why = io.popen('exit 3')\n"
-    "    return { why or tostring(select(3, child:close())) }\n"
-    "end\n"
-    "function api.a_segment_that_is_longer_than_most.p_and_a_parameter.r_and_a_rest.get() end\n"
-    "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
-    "api.on_start(function() end)\n"
-    "api.on_stop(function() end)\n";
+static const char app[] = "local json = json\n"
+                          "api.config { max_queue = 64 }\n"
+                          "function api.get(ctx) return 'hello' end\n"
+                          "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
+                          "function api.cookie.get(ctx)\n"
+                          "    return api.text(ctx:cookies().c .. json.decode('[\"\\\\n\"]')[1]):cookie('d', "
+                          "'e'):header('x-a', 'b')\n"
+                          "end\n"
+                          "function api.child.get()\n"
+                          "    local child, why = io.popen('exit 3')\n"
+                          "    return { why or tostring(select(3, child:close())) }\n"
+                          "end\n"
+                          "api[('long'):rep(1000)].p_parameter.r_rest.get = function() end\n"
+                          "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
+                          "api.on_start(function() end)\n"
+                          "api.on_stop(function() end)\n";
 
 static char folder[] = "/tmp/poolsrv-malloc-XXXXXX";
 static char app_path[64];
@@ -229,6 +229,18 @@ static int ask_at_length(ps_server *srv)
     return ask_at(srv, 0, head, "");
 }
 
+/* With nothing in the head that asks for a reply of its own kind. */
+static int ask_plainly(ps_server *srv)
+{
+    static const char text[] = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
+    char reply[REPLY_BYTES] = "";
+    int fd = connection(srv, 0), status = 0;
+    if (send(fd, text, sizeof text - 1, MSG_NOSIGNAL) > 0 && receive(fd, reply, sizeof reply - 1) > 0)
+        ck_assert_int_eq(sscanf(reply, "HTTP/1.1 %d ", &status), 1);
+    close(fd);
+    return status;
+}
+
 static void on_reply(const ps_reply *reply, void *user)
 {
     life *l = user;
@@ -261,6 +273,7 @@ static void ask_all(life *l)
     static char body[BODY_BYTES + 1];
     memset(body, 'x', BODY_BYTES);
     expect(ask(l->srv, "GET", "/", ""));
+    expect(ask_plainly(l->srv));
     expect(ask(l->srv, "POST", "/echo?a=1&b=2&a=3", body));
     expect(ask(l->srv, "GET", "/heavy/1", ""));
     expect(ask_directly(l, "/heavy/2"));
@@ -273,6 +286,7 @@ static void ask_all(life *l)
 static void expect_health(life *l)
 {
     ck_assert_int_eq(ask(l->srv, "GET", "/", ""), 200);
+    ck_assert_int_eq(ask_plainly(l->srv), 200);
     ck_assert_int_eq(ask(l->srv, "POST", "/echo?a=1", "text"), 200);
     ck_assert_int_eq(ask(l->srv, "GET", "/heavy/3", ""), 200);
     ck_assert_int_eq(ask_directly(l, "/heavy/4"), 200);
@@ -319,7 +333,6 @@ static bool live(int kind, long after, long count)
     opt.admin = "127.0.0.1:0";
     opt.max_connections_per_address = 100;
     opt.trust_proxy = "127.0.0.1";
-    opt.request_id = 1;
     arm(kind, after, count);
     int code = PRODUCT(ps_server_new(&opt, &l.srv, &l.err));
     if (code == 0)

@@ -95,6 +95,14 @@ START_TEST(request_is_a_line_of_its_own_kind)
 }
 END_TEST
 
+START_TEST(what_was_cut_is_counted_in_json_too)
+{
+    log_record r = {.time_ms = TIME_MS, .text = STR("x"), .cut_bytes = 7};
+    ck_assert_str_eq(line(&r, true), "{\"time\":\"1970-01-01T00:00:00.500Z\",\"level\":\"error\","
+                                     "\"message\":\"x\",\"cut_bytes\":7}\n");
+}
+END_TEST
+
 START_TEST(request_without_address_and_route_has_dashes)
 {
     log_record r = request_record();
@@ -453,6 +461,7 @@ static Suite *log_suite(void)
     tcase_add_test(tc, lines_of_a_message_cannot_pass_for_others);
     tcase_add_test(tc, clock_follows_the_seconds);
     tcase_add_test(tc, request_is_a_line_of_its_own_kind);
+    tcase_add_test(tc, what_was_cut_is_counted_in_json_too);
     tcase_add_test(tc, request_without_address_and_route_has_dashes);
     suite_add_tcase(s, tc);
     tc = tcase_create("log");

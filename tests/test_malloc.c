@@ -31,6 +31,37 @@ START_TEST(each_failure_is_survived)
 }
 END_TEST
 
+static void on_problem(const char *problem, int i, int n, void *user)
+{
+    (void)i;
+    (void)n;
+    (void)user;
+    ck_assert_str_ne(problem, "");
+}
+
+START_TEST(checking_an_app_survives_each_failure)
+{
+    ps_error err;
+    ps_options opt;
+    ps_server *srv = NULL;
+    bool met = true;
+    is_test = true;
+    ps_options_init(&opt);
+    opt.log_level = "error";
+    ck_assert_int_eq(ps_server_new(&opt, &srv, &err), 0);
+    for (long n = 0; met; n++) {
+        arm(0, n, in_a_rows[_i]);
+        int problems = PRODUCT(ps_server_check_file(srv, app_path, on_problem, NULL, &err));
+        met = atomic_load(&failures) > 0;
+        disarm();
+        /* Some are done without. */
+        ck_assert_msg(problems == PS_ENOMEM || problems >= 0, "allocation %ld: %d", n, problems);
+        ck_assert(problems == 0 || met);
+    }
+    ps_server_free(srv);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("malloc");
@@ -38,6 +69,7 @@ static Suite *suite(void)
     tcase_set_timeout(tc, 600);
     tcase_add_unchecked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, each_failure_is_survived, 0, sizeof in_a_rows / sizeof *in_a_rows);
+    tcase_add_loop_test(tc, checking_an_app_survives_each_failure, 0, sizeof in_a_rows / sizeof *in_a_rows);
     suite_add_tcase(s, tc);
     return s;
 }
