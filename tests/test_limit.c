@@ -314,7 +314,8 @@ END_TEST
 #ifdef POOLSRV_DEBUG
 START_TEST(a_limit_without_memory_to_tell_of_it_is_a_500)
 {
-    open_app("local starve = require 'test.starve' function api.get() starve() spin() end");
+    open_app(
+        "local starve = require 'test.starve' function api.get() starve() begin() while true do end end");
     start_watchdog();
     const char *answer = fixture_get(&fx, "GET /");
     stop_watchdog();
