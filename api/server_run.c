@@ -212,7 +212,8 @@ static int wait_for_stop(ps_server *srv, char *error)
     uv_poll_t poll;
     watch *w = NULL;
     int err = uv_loop_init(&loop);
-    if (err == 0 && (err = uv_poll_init(&loop, &poll, srv->stop_fd)) == 0)
+    bool has_loop = err == 0;
+    if (has_loop && (err = uv_poll_init(&loop, &poll, srv->stop_fd)) == 0)
         err = uv_poll_start(&poll, UV_READABLE, on_stop_fd);
     if (err == 0 && srv->opt.dev)
         err = watch_start(srv, &loop, &w);
@@ -227,9 +228,11 @@ static int wait_for_stop(ps_server *srv, char *error)
             uv_run(&loop, UV_RUN_DEFAULT);
     }
     watch_stop(w);
-    uv_walk(&loop, close_any, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
+    if (has_loop) {
+        uv_walk(&loop, close_any, NULL);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        uv_loop_close(&loop);
+    }
     return err ? PS_ESYSTEM : 0;
 }
 

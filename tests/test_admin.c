@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -233,6 +234,29 @@ START_TEST(many_clients_at_once_are_all_answered)
 }
 END_TEST
 
+START_TEST(more_clients_than_it_takes_are_answered_when_others_leave)
+{
+    enum { MOST = 64, MORE = 3 };
+    int fds[MOST + MORE];
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = connect_client();
+        send_text(fds[i], "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        struct pollfd p = {.fd = fds[i], .events = POLLIN};
+        ck_assert_int_eq(poll(&p, 1, REPLY_TIMEOUT_MS), 1);
+    }
+    for (int i = MOST; i < MOST + MORE; i++) {
+        fds[i] = connect_client();
+        send_text(fds[i], "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    }
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    for (int i = MOST; i < MOST + MORE; i++) {
+        expect(read_to_end(fds[i]), 200, "ok");
+        close(fds[i]);
+    }
+}
+END_TEST
+
 START_TEST(client_that_leaves_in_the_middle_disturbs_nobody)
 {
     int fd = connect_client();
@@ -289,6 +313,10 @@ START_TEST(descriptor_that_does_not_listen_is_refused)
     admin *none = NULL;
     ck_assert_int_lt(admin_start(-1, &source, NULL, &none), 0);
     ck_assert_ptr_null(none);
+    int file = memfd_create("none", MFD_CLOEXEC);
+    ck_assert_int_lt(admin_start(file, &source, NULL, &none), 0);
+    close(file);
+    ck_assert_ptr_null(none);
     admin_stop(NULL);
 }
 END_TEST
@@ -312,6 +340,7 @@ static Suite *admin_suite(void)
     tcase_add_test(tc, bad_head_is_refused);
     tcase_add_test(tc, connection_is_kept_for_the_next_request);
     tcase_add_test(tc, many_clients_at_once_are_all_answered);
+    tcase_add_test(tc, more_clients_than_it_takes_are_answered_when_others_leave);
     tcase_add_test(tc, client_that_leaves_in_the_middle_disturbs_nobody);
     tcase_add_test(tc, stop_closes_connections_that_are_open);
     tcase_add_test(tc, stop_leaves_the_listening_socket_open);

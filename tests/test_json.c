@@ -160,6 +160,8 @@ START_TEST(decode_errors_carry_position_and_reason)
     expect_refused("\"ab\ncd\"", 3, "control character in a string");
     expect_refused("\"ab\\x\"", 3, "unknown escape");
     expect_refused("\"ab\\u12g4\"", 3, "malformed \\u escape");
+    expect_refused("\"ab\\u1\"", 3, "malformed \\u escape");
+    expect_refused("{\"ab\\u1\":1}", 4, "malformed \\u escape");
     expect_refused("\"ab\\ud800\"", 3, "lone surrogate in a \\u escape");
     expect_refused("\"ab\\udc00\\ud800\"", 3, "lone surrogate in a \\u escape");
     expect_refused("\"ab\xFF\"", 3, "invalid UTF-8");
@@ -486,6 +488,24 @@ START_TEST(finalizers_may_use_json_too)
 }
 END_TEST
 
+START_TEST(long_texts_come_back_too)
+{
+    run("local text = ('\\n\"\\\\'):rep(1 << 20)\n"
+        "assert(json.decode(json.encode(text)) == text)\n"
+        "assert(json.decode(json.encode(text:sub(1, 100000))) == text:sub(1, 100000))");
+}
+END_TEST
+
+START_TEST(pointers_of_others_are_no_null)
+{
+    buf out = {0};
+    lua_pushlightuserdata(L, &out);
+    ck_assert(!encode_top(&out, 0));
+    ck_assert_ptr_nonnull(strstr(lua_tostring(L, -1), "userdata"));
+    buf_fini(&out);
+}
+END_TEST
+
 START_TEST(opening_twice_shares_the_marks)
 {
     lua_getglobal(L, "json");
@@ -743,6 +763,8 @@ static void add_error_tests(Suite *s)
     tcase_add_test(t, decode_in_lua_raises_with_reason_and_byte);
     tcase_add_test(t, deep_in_a_coroutine_the_stack_grows);
     tcase_add_test(t, finalizers_may_use_json_too);
+    tcase_add_test(t, long_texts_come_back_too);
+    tcase_add_test(t, pointers_of_others_are_no_null);
     tcase_add_test(t, opening_twice_shares_the_marks);
     tcase_add_test(t, the_locale_does_not_matter);
     tcase_add_test(t, out_of_memory_anywhere_leaks_nothing);

@@ -174,6 +174,8 @@ START_TEST(integers_are_exact_up_to_the_edges_of_int64)
     expect_integer("9007199254740993", 9007199254740993);
     expect_integer("9223372036854775807", INT64_MAX);
     expect_integer("-9223372036854775808", INT64_MIN);
+    expect_real("0.000000000000000000000000000000", 0.0);
+    expect_real("0e-400", 0.0);
     expect_real("9223372036854775808", 0x1p63);
     expect_real("-9223372036854775809", -0x1p63);
     expect_real("18446744073709551616", 0x1p64);

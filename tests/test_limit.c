@@ -76,6 +76,36 @@ static int open_begin(lua_State *L)
     return 1;
 }
 
+/* interrupted(f, ...): call f while a limit is met that the VM has not seen yet, as it runs C. */
+static int on_interrupted(lua_State *L)
+{
+    vm_interrupt(fx.vm, VM_LIMIT_CPU, 11000000000u, 10000000000u);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int open_interrupted(lua_State *L)
+{
+    lua_pushcfunction(L, on_interrupted);
+    return 1;
+}
+
+#ifdef POOLSRV_DEBUG
+/* starve(): from now on the VM gets no memory. */
+static int on_starve(lua_State *L)
+{
+    (void)L;
+    vm_fail_allocations(0, 1 << 30);
+    return 0;
+}
+
+static int open_starve(lua_State *L)
+{
+    lua_pushcfunction(L, on_starve);
+    return 1;
+}
+#endif
+
 static void start_watchdog(void)
 {
     begun = ended = false;
@@ -101,11 +131,16 @@ static void stop_watchdog(void)
 
 static void open_app(const char *app)
 {
-    static const vm_module modules[] = {{"test.begin", open_begin}};
+    static const vm_module modules[] = {{"test.begin", open_begin},
+                                        {"test.interrupted", open_interrupted},
+#ifdef POOLSRV_DEBUG
+                                        {"test.starve", open_starve}
+#endif
+    };
     static char text[8192];
     fixture_init(&fx, "recycled", false);
     fx.config.modules = modules;
-    fx.config.module_count = 1;
+    fx.config.module_count = sizeof(modules) / sizeof(modules[0]);
     snprintf(text, sizeof(text), "%s%s", PRELUDE, app);
     int err = fixture_load(&fx, text);
     ck_assert_msg(err == 0, "the app does not load: %s", fx.error);
@@ -266,6 +301,32 @@ START_TEST(handler_that_went_on_after_its_wait_is_ended)
 }
 END_TEST
 
+START_TEST(a_long_text_is_not_encoded_when_a_limit_is_met)
+{
+    open_app("local interrupted, text = require 'test.interrupted', ('x'):rep(2 << 20)\n"
+             "function api.get() interrupted(json.encode, { text, text }) end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "504 application/json|");
+    ck_assert_str_eq(fixture_get(&fx, "GET /ok"), "200 application/json|1");
+    close_app();
+}
+END_TEST
+
+#ifdef POOLSRV_DEBUG
+START_TEST(a_limit_without_memory_to_tell_of_it_is_a_500)
+{
+    open_app(
+        "local starve = require 'test.starve' function api.get() starve() begin() while true do end end");
+    start_watchdog();
+    const char *answer = fixture_get(&fx, "GET /");
+    stop_watchdog();
+    vm_fail_allocations(0, 0);
+    ck_assert_contains(answer, "500 ");
+    ck_assert(vm_soiled(fx.vm));
+    close_app();
+}
+END_TEST
+#endif
+
 START_TEST(variables_of_c_are_closed_when_a_limit_ends_the_handler)
 {
     open_app("local f = io.tmpfile()\n"
@@ -377,6 +438,41 @@ START_TEST(coroutines_are_as_in_the_manual)
         "false,cannot close a running coroutine | normal | false,cannot close a normal coroutine | "
         "closed,nil | false,bad close | dead | false,x | false,x | true | "
         "false,bad argument #1 to 'coroutine.close' (coroutine expected, got number) | true,true");
+    close_app();
+}
+END_TEST
+
+START_TEST(coroutines_take_no_more_values_than_their_stacks)
+{
+    open_app("function api.get()\n"
+             "  local function with(n, f) return f(table.unpack({}, 1, n)) end\n"
+             "  local full = coroutine.create(function()\n"
+             "    with(900000, function(...) coroutine.yield() return ... end) end)\n"
+             "  coroutine.resume(full)\n"
+             "  local a, b = with(200000, function(...) return coroutine.resume(full, ...) end)\n"
+             "  local gives = coroutine.create(function() with(200000, coroutine.yield) end)\n"
+             "  local c, d\n"
+             "  with(850000, function(...) c, d = coroutine.resume(gives) end)\n"
+             "  return { a, b, c, d, coroutine.status(gives) }\n"
+             "end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"),
+                     "200 application/json|[false,\"too many arguments to resume\",false,"
+                     "\"too many results to resume\",\"suspended\"]");
+    close_app();
+}
+END_TEST
+
+START_TEST(a_waiting_request_is_not_closed_by_another)
+{
+    call c;
+    open_app("local first\n"
+             "function api.get() first = coroutine.running() sleep(1) return 'whole' end\n"
+             "function api.close.get() return { pcall(coroutine.close, first) } end");
+    call_begin(&fx, &c, &(ask){.route = "GET /"});
+    ck_assert_contains(fixture_get(&fx, "GET /close"), "200 application/json|[false,\"");
+    call_resume(&fx, &c);
+    ck_assert_str_eq(call_body(&c), "whole");
+    call_end(&fx, &c);
     close_app();
 }
 END_TEST
@@ -613,12 +709,18 @@ static Suite *suite(void)
     tcase_add_test(time, handler_that_waits_is_ended_while_its_variables_are_closed);
     tcase_add_test(time, handler_that_went_on_after_its_wait_is_ended);
     tcase_add_test(time, finalizer_is_ended_while_no_handler_runs);
+    tcase_add_test(time, a_long_text_is_not_encoded_when_a_limit_is_met);
+#ifdef POOLSRV_DEBUG
+    tcase_add_test(time, a_limit_without_memory_to_tell_of_it_is_a_500);
+#endif
     tcase_add_test(time, variables_of_c_are_closed_when_a_limit_ends_the_handler);
     tcase_add_test(time, interruption_is_safe_at_any_moment);
     tcase_add_test(time, interruption_that_comes_late_ends_nothing);
     suite_add_tcase(s, time);
     TCase *manual = tcase_create("manual");
     tcase_add_test(manual, coroutines_are_as_in_the_manual);
+    tcase_add_test(manual, coroutines_take_no_more_values_than_their_stacks);
+    tcase_add_test(manual, a_waiting_request_is_not_closed_by_another);
     tcase_add_test(manual, hooks_of_the_app_are_as_in_the_manual);
     tcase_add_test(manual, hook_of_the_app_ends_with_its_request);
     tcase_add_test(manual, finalizers_are_as_in_the_manual);

@@ -95,6 +95,14 @@ START_TEST(request_is_a_line_of_its_own_kind)
 }
 END_TEST
 
+START_TEST(what_was_cut_is_counted_in_json_too)
+{
+    log_record r = {.time_ms = TIME_MS, .text = STR("x"), .cut_bytes = 7};
+    ck_assert_str_eq(line(&r, true), "{\"time\":\"1970-01-01T00:00:00.500Z\",\"level\":\"error\","
+                                     "\"message\":\"x\",\"cut_bytes\":7}\n");
+}
+END_TEST
+
 START_TEST(request_without_address_and_route_has_dashes)
 {
     log_record r = request_record();
@@ -413,6 +421,16 @@ START_TEST(nobody_waits_for_a_stuck_reader_and_what_was_dropped_is_told)
 }
 END_TEST
 
+START_TEST(the_end_does_not_wait_for_ever_for_a_stuck_reader)
+{
+    start_stuck();
+    log_write(l, LOG_LEVEL_INFO, (str){0}, "never read");
+    log_free(l);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+}
+END_TEST
+
 START_TEST(pipe_without_a_reader_is_survived)
 {
     ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
@@ -443,6 +461,7 @@ static Suite *log_suite(void)
     tcase_add_test(tc, lines_of_a_message_cannot_pass_for_others);
     tcase_add_test(tc, clock_follows_the_seconds);
     tcase_add_test(tc, request_is_a_line_of_its_own_kind);
+    tcase_add_test(tc, what_was_cut_is_counted_in_json_too);
     tcase_add_test(tc, request_without_address_and_route_has_dashes);
     suite_add_tcase(s, tc);
     tc = tcase_create("log");
@@ -465,6 +484,7 @@ static Suite *log_suite(void)
     tc = tcase_create("stuck reader");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, nobody_waits_for_a_stuck_reader_and_what_was_dropped_is_told);
+    tcase_add_test(tc, the_end_does_not_wait_for_ever_for_a_stuck_reader);
     tcase_add_test(tc, pipe_without_a_reader_is_survived);
     suite_add_tcase(s, tc);
     return s;

@@ -1,63 +1,15 @@
-/* Each allocation of the product's own code fails once, in a server's whole life: making it, loading its app,
- * binding, starting, a few requests over a socket and without one, stopping. Whatever fails, nothing may
- * crash or leak, what is refused is refused with a word, and a server that came up serves on.
+/* Each allocation of the product's own code fails once, in a server's whole life (tests/life.h).
  *
  * The linker sends the calls of the product's objects here (--wrap). The libraries' own calls are refused in
  * tests/e2e/test_faults.py, and those of a Lua state in tests/test_vm.c. */
-#include "api/poolsrv.h"
-
-#include <arpa/inet.h>
-#include <check.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-
-enum { PATIENCE_S = 20, REPLY_BYTES = 4096, BODY_BYTES = 3000 };
-
-/* --- allocations that fail --- */
-
-static atomic_long calls_left; /* until one fails */
-static atomic_long failures;   /* met since arm() */
-static atomic_long in_a_row;
-static _Thread_local bool is_test; /* Check is linked into this program too, and its own calls do not count */
-
-static void arm(long after, long count)
-{
-    atomic_store(&failures, 0);
-    atomic_store(&in_a_row, count);
-    atomic_store(&calls_left, after);
-}
-
-static void disarm(void)
-{
-    atomic_store(&in_a_row, 0);
-}
-
-static bool fails(void)
-{
-    if (is_test || atomic_load(&in_a_row) == 0 || atomic_fetch_sub(&calls_left, 1) > 0)
-        return false;
-    if (atomic_fetch_sub(&in_a_row, 1) <= 0) {
-        atomic_store(&in_a_row, 0);
-        return false;
-    }
-    atomic_fetch_add(&failures, 1);
-    return true;
-}
+#include "tests/life.h"
 
 #define WRAP(type, name, parameters, arguments)                                                              \
     type __real_##name parameters; /* the linker's names */                                                  \
     type __wrap_##name parameters;                                                                           \
     type __wrap_##name parameters                                                                            \
     {                                                                                                        \
-        return fails() ? NULL : __real_##name arguments;                                                     \
+        return life_fails(0) ? NULL : __real_##name arguments;                                               \
     }
 
 WRAP(void *, malloc, (size_t n), (n))
@@ -67,229 +19,46 @@ WRAP(void *, aligned_alloc, (size_t alignment, size_t n), (alignment, n))
 WRAP(char *, strdup, (const char *text), (text))
 WRAP(char *, strndup, (const char *text, size_t n), (text, n))
 
-/* The value of a call of the product's on the test's thread. */
-#define PRODUCT(call) (is_test = false, own_code = (call), is_test = true, own_code)
-
-static _Thread_local int own_code;
-
-/* --- a server --- */
-
-static const char app[] = "local json = json\n"
-                          "api.config { max_queue = 64 }\n"
-                          "function api.get(ctx) return 'hello' end\n"
-                          "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
-                          "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
-                          "api.on_start(function() end)\n"
-                          "api.on_stop(function() end)\n";
-
-static char folder[] = "/tmp/poolsrv-malloc-XXXXXX";
-static char app_path[64];
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-
-typedef struct life {
-    ps_server *srv;
-    pthread_t thread;
-    bool ready, ended, answered; /* [lock] */
-    int result, status;
-    ps_error err;
-} life;
-
-static void setup(void)
-{
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    snprintf(app_path, sizeof app_path, "%s/app.lua", folder);
-    FILE *f = fopen(app_path, "w");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_int_ge(fputs(app, f), 0);
-    ck_assert_int_eq(fclose(f), 0);
-}
-
-static void teardown(void)
-{
-    unlink(app_path);
-    rmdir(folder);
-}
-
-static void set(bool *flag)
-{
-    pthread_mutex_lock(&lock);
-    *flag = true;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
-}
-
-/* Wait until one of the two is set. */
-static void wait_for(const bool *a, const bool *b)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_S;
-    pthread_mutex_lock(&lock);
-    while (!*a && !*b)
-        ck_assert_int_eq(pthread_cond_timedwait(&changed, &lock, &until), 0);
-    pthread_mutex_unlock(&lock);
-}
-
-static void on_ready(ps_server *srv, void *user)
-{
-    (void)srv;
-    set(&((life *)user)->ready);
-}
-
-static void *run_main(void *user)
-{
-    life *l = user;
-    l->result = ps_server_run(l->srv, &l->err);
-    set(&l->ended);
-    return NULL;
-}
-
-/* --- requests --- */
-
-static int connection(ps_server *srv)
-{
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    unsigned port = 0;
-    ck_assert_int_eq(sscanf(ps_server_address(srv, 0), "http://127.0.0.1:%u", &port), 1);
-    to.sin_port = htons((unsigned short)port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    ck_assert_int_ge(fd, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-    return fd;
-}
-
-/* The status of the reply; 0: the connection ended without one. */
-static int ask(ps_server *srv, const char *method, const char *target, const char *body)
-{
-    static char head[512], reply[REPLY_BYTES];
-    size_t n = 0;
-    ssize_t got;
-    int fd = connection(srv), status = 0;
-    int head_bytes = snprintf(head, sizeof head,
-                              "%s %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
-                              method, target, strlen(body));
-    bool sent = send(fd, head, (size_t)head_bytes, MSG_NOSIGNAL) == head_bytes &&
-                send(fd, body, strlen(body), MSG_NOSIGNAL) == (ssize_t)strlen(body);
-    while (sent && n < sizeof reply - 1 && (got = recv(fd, reply + n, sizeof reply - 1 - n, 0)) > 0)
-        n += (size_t)got;
-    close(fd);
-    reply[n] = '\0';
-    if (n > 0)
-        ck_assert_int_eq(sscanf(reply, "HTTP/1.1 %d ", &status), 1);
-    return status;
-}
-
-static void on_reply(const ps_reply *reply, void *user)
-{
-    life *l = user;
-    l->status = reply->status;
-    set(&l->answered);
-}
-
-/* The status of a request without a socket; 0: it was refused. */
-static int ask_directly(life *l, const char *target)
-{
-    static const bool never = false;
-    ps_req req = {.size = sizeof req, .method = "GET", .target = target};
-    l->answered = false;
-    if (PRODUCT(ps_request(l->srv, &req, on_reply, l, &l->err)) != 0) {
-        ck_assert_str_ne(l->err.message, "");
-        return 0;
-    }
-    wait_for(&l->answered, &never);
-    return l->status;
-}
-
-/* Refused, given up, or answered: nothing else may come of a request that met a failure. */
-static void expect(int status)
-{
-    ck_assert_msg(status == 0 || status == 200 || status == 500 || status == 503, "the status is %d", status);
-}
-
-static void ask_all(life *l)
-{
-    static char body[BODY_BYTES + 1];
-    memset(body, 'x', BODY_BYTES);
-    expect(ask(l->srv, "GET", "/", ""));
-    expect(ask(l->srv, "POST", "/echo?a=1&b=2&a=3", body));
-    expect(ask(l->srv, "GET", "/heavy/1", ""));
-    expect(ask_directly(l, "/heavy/2"));
-}
-
-/* After a failure everything is as ever. */
-static void expect_health(life *l)
-{
-    ck_assert_int_eq(ask(l->srv, "GET", "/", ""), 200);
-    ck_assert_int_eq(ask(l->srv, "POST", "/echo?a=1", "text"), 200);
-    ck_assert_int_eq(ask(l->srv, "GET", "/heavy/3", ""), 200);
-    ck_assert_int_eq(ask_directly(l, "/heavy/4"), 200);
-}
-
-/* --- lives --- */
-
-static bool came_up(life *l)
-{
-    if (pthread_create(&l->thread, NULL, run_main, l) != 0)
-        ck_abort_msg("no thread");
-    wait_for(&l->ready, &l->ended);
-    return l->ready;
-}
-
-static void serve(life *l)
-{
-    if (came_up(l)) {
-        ask_all(l);
-        if (atomic_load(&failures) > 0) {
-            disarm();
-            expect_health(l);
-        }
-        ps_server_stop(l->srv, -1);
-    }
-    pthread_join(l->thread, NULL);
-    if (!l->ready) {
-        ck_assert_int_lt(l->result, 0);
-        ck_assert_str_ne(l->err.message, "");
-    }
-}
-
-/* One life in which allocations fail. Returns: whether one was met. */
-static bool live(long after, long count)
-{
-    ps_options opt;
-    life l = {.srv = NULL};
-    ps_options_init(&opt);
-    opt.threads = opt.heavy_threads = 1;
-    opt.log_level = "error";
-    arm(after, count);
-    int code = PRODUCT(ps_server_new(&opt, &l.srv, &l.err));
-    if (code == 0)
-        code = PRODUCT(ps_server_load_file(l.srv, app_path, &l.err));
-    if (code == 0)
-        code = PRODUCT(ps_server_listen(l.srv, "127.0.0.1", 0, &l.err));
-    if (code == 0)
-        ps_server_on_ready(l.srv, on_ready, &l);
-    if (code == 0)
-        serve(&l);
-    else
-        ck_assert_str_ne(l.err.message, "");
-    ps_server_free(l.srv);
-    disarm();
-    return atomic_load(&failures) > 0;
-}
-
 static const long in_a_rows[] = {1, 2, 4};
 
 START_TEST(each_failure_is_survived)
 {
     long n = 0;
     is_test = true;
-    while (live(n, in_a_rows[_i]))
+    while (live(0, n, in_a_rows[_i]))
         n++;
     ck_assert_int_gt(n, 100); /* or they are not seen */
+}
+END_TEST
+
+static void on_problem(const char *problem, int i, int n, void *user)
+{
+    (void)i;
+    (void)n;
+    (void)user;
+    ck_assert_str_ne(problem, "");
+}
+
+START_TEST(checking_an_app_survives_each_failure)
+{
+    ps_error err;
+    ps_options opt;
+    ps_server *srv = NULL;
+    bool met = true;
+    is_test = true;
+    ps_options_init(&opt);
+    opt.log_level = "error";
+    ck_assert_int_eq(ps_server_new(&opt, &srv, &err), 0);
+    for (long n = 0; met; n++) {
+        arm(0, n, in_a_rows[_i]);
+        int problems = PRODUCT(ps_server_check_file(srv, app_path, on_problem, NULL, &err));
+        met = atomic_load(&failures) > 0;
+        disarm();
+        /* Some are done without. */
+        ck_assert_msg(problems == PS_ENOMEM || problems >= 0, "allocation %ld: %d", n, problems);
+        ck_assert(problems == 0 || met);
+    }
+    ps_server_free(srv);
 }
 END_TEST
 
@@ -300,6 +69,7 @@ static Suite *suite(void)
     tcase_set_timeout(tc, 600);
     tcase_add_unchecked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, each_failure_is_survived, 0, sizeof in_a_rows / sizeof *in_a_rows);
+    tcase_add_loop_test(tc, checking_an_app_survives_each_failure, 0, sizeof in_a_rows / sizeof *in_a_rows);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -2,10 +2,12 @@
 
 #include <arpa/inet.h>
 #include <check.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -341,6 +343,47 @@ START_TEST(idleness_has_its_time_from_the_last_reply)
 }
 END_TEST
 
+/* The system says how much is left, but not how much has come: of a Unix socket too. */
+START_TEST(over_a_unix_socket_who_stops_reading_is_late_too)
+{
+    int ends[2];
+    set_up_apart();
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    line l = {.ours = ends[0], .client = ends[1], .p = peers_open(&ps, ends[0], NULL, BEGIN)};
+    peers_move(&ps, l.p, PEER_READS, BEGIN);
+    send_much(&l);
+    live_until(BEGIN + S(READING_S - 1));
+    ck_assert(!l.p->shut);
+    live_until(BEGIN + S(READING_S + 5));
+    ck_assert(l.p->shut);
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
+START_TEST(the_rest_of_a_reply_that_is_read_late_is_no_matter)
+{
+    char some[65536];
+    set_up_apart();
+    line l = open_line(BEGIN);
+    peers_move(&ps, l.p, PEER_WAITS, BEGIN);
+    peers_move(&ps, l.p, PEER_READS, BEGIN);
+    send_much(&l);
+    peers_move(&ps, l.p, PEER_IDLE, BEGIN);
+    live_until(BEGIN + S(1));
+    ck_assert_int_eq(l.p->doing, PEER_READS_REST);
+    for (int left = 1; left > 0;) {
+        while (recv(l.client, some, sizeof(some), MSG_DONTWAIT) > 0)
+            ;
+        ck_assert_int_eq(ioctl(l.ours, SIOCOUTQ, &left), 0);
+    }
+    live_until(BEGIN + S(2));
+    ck_assert_int_eq(l.p->doing, PEER_IDLE);
+    close_line(&l);
+    peers_fini(&ps);
+}
+END_TEST
+
 START_TEST(a_body_that_drips_is_late)
 {
     set_up_apart();
@@ -431,6 +474,8 @@ int main(void)
     tcase_add_test(t, the_first_head_has_its_time_from_the_opening);
     tcase_add_test(t, a_later_head_has_its_time_from_its_first_line);
     tcase_add_test(t, idleness_has_its_time_from_the_last_reply);
+    tcase_add_test(t, over_a_unix_socket_who_stops_reading_is_late_too);
+    tcase_add_test(t, the_rest_of_a_reply_that_is_read_late_is_no_matter);
     tcase_add_test(t, a_body_that_drips_is_late);
     tcase_add_test(t, a_body_at_its_rate_may_take_for_ever_and_is_late_once_it_stalls);
     tcase_add_test(t, who_is_late_with_a_head_is_told_so);

@@ -117,6 +117,7 @@ END_TEST
 START_TEST(query_decodes_plus_and_escapes)
 {
     decodes_query(STR("a+b%20c%2B"), STR("a b c+"));
+    decodes_query(STR(""), STR(""));
 }
 END_TEST
 

@@ -355,6 +355,8 @@ START_TEST(escaped_literal_matches_its_bytes)
     finds_none("/caf%C3%A9/a+b");
     finds_none("/caf%C3%A8/a%20b");
     finds_none("/caf%C3/a%20b");
+    finds_none("/cbf%C3%A9/%61%20b");
+    finds_none("/caf%C3%A9/%62%20b");
     finds_none("/caf%25C3%25A9/a%20b");
 }
 END_TEST

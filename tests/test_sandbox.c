@@ -45,6 +45,17 @@ static int open_found(lua_State *L)
     return 1;
 }
 
+/* An object of C's, with a table in it. */
+static int open_box(lua_State *L)
+{
+    lua_newuserdatauv(L, 1, 1);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, 1);
+    lua_newtable(L);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
 static bool was_found(lua_CFunction fn)
 {
     for (size_t i = 0; i < found_count; i++)
@@ -55,7 +66,7 @@ static bool was_found(lua_CFunction fn)
 
 /* --- apps --- */
 
-static const vm_module modules[] = {{"test.found", open_found}};
+static const vm_module modules[] = {{"test.found", open_found}, {"test.box", open_box}};
 
 static void prepare(bool strict, vm_globals globals)
 {
@@ -63,7 +74,7 @@ static void prepare(bool strict, vm_globals globals)
     fx.config.strict = strict;
     fx.config.globals = globals;
     fx.config.modules = modules;
-    fx.config.module_count = 1;
+    fx.config.module_count = sizeof(modules) / sizeof(modules[0]);
 }
 
 static void load_app(const char *app)
@@ -322,6 +333,7 @@ END_TEST
 START_TEST(the_rest_is_as_in_the_manual)
 {
     open_app(false, "function api.get()\n"
+                    "  local set = 1 assert(debug.setlocal(1, 1, 'set') == 'set' and set == 'set')\n"
                     "  local f = assert(io.tmpfile()) f:write('x') f:close()\n"
                     "  local p = io.popen('cat; exit 4', 'w') p:write('') local a, b, c = p:close()\n"
                     "  local q = io.popen('echo piped') local line = q:read() q:close()\n"
@@ -418,6 +430,15 @@ START_TEST(an_app_that_watches_its_globals_goes_on_doing_so)
              "function api.get() leaked = 1 end");
     ck_assert_contains(fixture_get(&fx, "GET /"), "500 ");
     ck_assert_contains(fixture_logged(&fx), "mine: leaked");
+    close_app();
+}
+END_TEST
+
+START_TEST(a_global_that_c_sets_alone_has_no_place_but_is_told)
+{
+    open_app(_i == STRICT, "function api.get() coroutine.wrap(table.insert)(_G, 7) end");
+    fixture_get(&fx, "GET /");
+    ck_assert_contains(fixture_logged(&fx), "1 [req-1] the handler sets the global '1'");
     close_app();
 }
 END_TEST
@@ -673,6 +694,48 @@ START_TEST(sealed_tables_read_as_before)
 }
 END_TEST
 
+START_TEST(metamethods_of_the_app_go_on_too)
+{
+    prepare(true, VM_GLOBALS_WARN);
+    load_app(
+        "local kept = {}\n"
+        "local keeper = setmetatable({}, { __newindex = function(_, k, v) kept[k] = v end })\n"
+        "data = { slow = setmetatable({}, { __index = function(_, k) sleep(0) return k .. '!' end }),\n"
+        "  passing = setmetatable({}, { __newindex = keeper }),\n"
+        "  weak = setmetatable({ f = print }, { __mode = 'v' }),\n"
+        "  hidden = setmetatable({}, { __metatable = 'hidden' }) }\n"
+        "function api.get() data.passing.x = 7 keeper.y = 8\n"
+        "  return { data.slow.thing, kept.x, kept.y, data.weak.f == print, getmetatable(data.hidden) } end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|[\"thing!\",7,8,true,\"hidden\"]");
+    close_app();
+}
+END_TEST
+
+START_TEST(a_handlers_globals_stand_in_front_of_the_apps)
+{
+    prepare(true, VM_GLOBALS_ALLOW);
+    load_app("shared = 'old'\n"
+             "function api.get() shared, mine, never = 'new', 1, nil local seen = {}\n"
+             "  for k, v in pairs(_G) do seen[k] = (seen[k] or '') .. tostring(v) end\n"
+             "  return { seen.shared, seen.mine, seen.print == tostring(print) } end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|[\"new\",\"1\",true]");
+    close_app();
+}
+END_TEST
+
+START_TEST(tables_of_the_handlers_own_are_as_in_the_manual)
+{
+    prepare(true, VM_GLOBALS_WARN);
+    load_app("box = require 'test.box'\n"
+             "function api.get() local t = rawset({}, 'a', 1)\n"
+             "  return { rawget(t, 'a'), rawget(t, 'b') == nil, next(t), getmetatable(box), getmetatable(t) "
+             "== nil,\n"
+             "    getmetatable('').__index == string, setmetatable({}, json.array_mt) } end");
+    ck_assert_str_eq(fixture_get(&fx, "GET /"), "200 application/json|[1,true,\"a\",false,true,true,[]]");
+    close_app();
+}
+END_TEST
+
 /* What __index of the app's is given is the table itself, not its contents, or it could write there. */
 START_TEST(metamethods_are_given_the_sealed_table)
 {
@@ -696,12 +759,18 @@ START_TEST(objects_of_the_app_keep_their_classes)
              "local early = setmetatable({ name = 'early' }, Sub)\n"
              "local waiting = coroutine.wrap(function() local o = m.new('inside') coroutine.yield()\n"
              "  while true do coroutine.yield(o:greet()) end end) waiting()\n"
+             "local given = coroutine.wrap(function(...) coroutine.yield() return (...):greet() end)\n"
+             "given(m.new('given'))\n"
+             "local unbegun = coroutine.wrap((function() local o = m.new('unbegun')\n"
+             "  return function() return o:greet() end end)())\n"
+             "function api.co.get() return { given(), unbegun() } end\n"
              "function api.get() local late = setmetatable({ name = 'late' }, Sub)\n"
              "  return { early:bye(), early:greet(), late:bye(), late:greet(), waiting(),\n"
              "    getmetatable(late) == Sub, getmetatable(early) == Sub } end");
     ck_assert_str_eq(fixture_get(&fx, "GET /"),
                      "200 application/json|[\"bye early\",\"hello early\",\"bye late\",\"hello late\","
                      "\"hello inside\",true,true]");
+    ck_assert_str_eq(fixture_get(&fx, "GET /co"), "200 application/json|[\"hello given\",\"hello unbegun\"]");
     close_app();
 }
 END_TEST
@@ -772,6 +841,31 @@ START_TEST(a_handler_with_very_many_globals_costs_its_vm)
 }
 END_TEST
 
+#ifdef POOLSRV_DEBUG
+START_TEST(strict_requests_survive_each_refused_allocation)
+{
+    bool met = true;
+    for (size_t n = 0; met; n++) {
+        call c;
+        prepare(true, VM_GLOBALS_WARN);
+        load_app("m = 'old' function api.get() mine, m = { 1 }, 'new' sleep(0) return { m, mine[1] } end\n"
+                 "function api.look.get() return { m, mine == nil } end");
+        vm_fail_allocations(n, 1 << 30);
+        call_run(&fx, &c, &(ask){.route = "GET /"});
+        vm_run_give(fx.vm, c.run);
+        met = vm_failed_allocations() > 0;
+        vm_fail_allocations(0, 0);
+        ck_assert_int_ge(c.request->status, 200);
+        buf_fini(&c.body_out);
+        buf_fini(&c.head_out);
+        if (!vm_soiled(fx.vm))
+            ck_assert_str_eq(fixture_get(&fx, "GET /look"), "200 application/json|[\"old\",true]");
+        close_app();
+    }
+}
+END_TEST
+#endif
+
 int main(void)
 {
     Suite *s = suite_create("sandbox");
@@ -790,6 +884,7 @@ int main(void)
     tcase_add_loop_test(t, globals_set_while_the_app_loads_are_its_own, DEFAULT, STRICT + 1);
     tcase_add_test(t, names_without_end_do_not_fill_the_log);
     tcase_add_test(t, an_app_that_watches_its_globals_goes_on_doing_so);
+    tcase_add_loop_test(t, a_global_that_c_sets_alone_has_no_place_but_is_told, DEFAULT, STRICT + 1);
     suite_add_tcase(s, t);
     t = tcase_create("strict");
     tcase_add_loop_test(t, nothing_that_a_handler_tries_changes_anything_for_the_next, 0, ATTEMPTS);
@@ -800,6 +895,9 @@ int main(void)
     tcase_add_test(t, finalizers_set_no_globals_in_others_requests);
     tcase_add_test(t, writing_says_which_table_and_what_to_do);
     tcase_add_test(t, sealed_tables_read_as_before);
+    tcase_add_test(t, metamethods_of_the_app_go_on_too);
+    tcase_add_test(t, a_handlers_globals_stand_in_front_of_the_apps);
+    tcase_add_test(t, tables_of_the_handlers_own_are_as_in_the_manual);
     tcase_add_test(t, metamethods_are_given_the_sealed_table);
     tcase_add_test(t, objects_of_the_app_keep_their_classes);
     tcase_add_test(t, modules_are_loaded_while_the_app_loads);
@@ -808,6 +906,9 @@ int main(void)
     tcase_add_loop_test(t, c_modules_are_not_found, DEFAULT, STRICT + 1);
     tcase_add_test(t, local_variables_of_a_file_are_shared);
     tcase_add_test(t, a_handler_with_very_many_globals_costs_its_vm);
+#ifdef POOLSRV_DEBUG
+    tcase_add_test(t, strict_requests_survive_each_refused_allocation);
+#endif
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -81,6 +81,102 @@ static int open_answer(lua_State *L)
     return 1;
 }
 
+START_TEST(a_build_without_its_lua_files_says_which_is_missing)
+{
+    fixture_init(&fx, "recycled", false);
+    fx.config.source_count = 0;
+    ck_assert_int_lt(fixture_load(&fx, "function api.get() end"), 0);
+    ck_assert_contains(fx.error, ".lua is not built in");
+    close_app();
+}
+END_TEST
+
+static void put_in_buf(void *user, const char *text, size_t n)
+{
+    ck_assert_int_eq(buf_add(user, text, n), 0);
+}
+
+/* describe(): what the report of a crash here would say. */
+static int on_describe(lua_State *L)
+{
+    buf text = {0};
+    vm_describe(fx.vm, put_in_buf, &text);
+    lua_pushlstring(L, text.p, text.n);
+    buf_fini(&text);
+    return 1;
+}
+
+static int open_describe(lua_State *L)
+{
+    lua_pushcfunction(L, on_describe);
+    return 1;
+}
+
+START_TEST(what_runs_can_be_described)
+{
+    static const vm_module modules[] = {{"host.describe", open_describe}};
+    fixture_init(&fx, "recycled", false);
+    fx.config.modules = modules;
+    fx.config.module_count = 1;
+    ck_assert_int_eq(fixture_load(&fx, "local describe = require 'host.describe'\n"
+                                       "local function deep(n) if n > 0 then return (deep(n - 1)) end\n"
+                                       "  return (describe()) end\n"
+                                       "function api.users.p_id.get() return (deep(2)) end"),
+                     0);
+    const char *answer = fixture_ask(&fx, &(ask){.route = "GET /users/:id", .id = "req-9"});
+    ck_assert_contains(answer, "|route: GET /users/:id\nrequest: req-9\nLua:\n  [C]\n  ");
+    ck_assert_contains(answer, "app.lua:3\n");
+    ck_assert_contains(answer, "app.lua:4\n");
+    buf text = {0};
+    vm_describe(fx.vm, put_in_buf, &text);
+    ck_assert(str_eq(buf_str(&text), STR("Lua:\n")));
+    buf_fini(&text);
+    close_app();
+}
+END_TEST
+
+START_TEST(what_is_no_reply_is_refused_before_hooks_see_it)
+{
+    open_app("function api.after(ctx, reply) return reply end function api.get() return print end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "500 application/json|");
+    ck_assert_contains(fixture_logged(&fx), "function");
+    close_app();
+}
+END_TEST
+
+/* Kept when the VM does not watch any more what becomes of contexts, and used while no request has it again.
+ */
+START_TEST(a_context_that_was_kept_late_is_stale_too)
+{
+    call waits;
+    open_app("local kept\n"
+             "function api.get(ctx) if ctx:header('keep') then kept = ctx end return 'x' end\n"
+             "function api.wait.get() sleep(1) end\n"
+             "function api.use.get() return { (pcall(function() return kept.path end)),\n"
+             "  pcall(function() return kept:headers() end) } end");
+    for (int i = 0; i < 1000; i++)
+        fixture_get(&fx, "GET /");
+    call_begin(&fx, &waits, &(ask){.route = "GET /wait"});
+    fixture_ask(&fx, &(ask){.route = "GET /", .headers = {"keep", "1"}});
+    call_resume(&fx, &waits);
+    call_end(&fx, &waits);
+    const char *answer = fixture_get(&fx, "GET /use");
+    ck_assert_contains(answer, "200 application/json|[false,false,");
+    ck_assert_contains(answer, "the context of GET / was used after its request had ended");
+    close_app();
+}
+END_TEST
+
+START_TEST(an_error_whose_text_fails_is_told_plainly)
+{
+    open_app("local bad = setmetatable({}, { __tostring = function() error({}) end })\n"
+             "function api.get() error(bad) end");
+    ck_assert_contains(fixture_get(&fx, "GET /"), "500 application/json|");
+    ck_assert_contains(fixture_logged(&fx), "error object is a table");
+    close_app();
+}
+END_TEST
+
 START_TEST(modules_of_the_host_can_be_required)
 {
     static const vm_module modules[] = {{"host.answer", open_answer}};
@@ -1332,7 +1428,10 @@ static Suite *vm_suite(void)
     } cases[] = {
         {"open",
          {a_vm_without_an_app_opens_and_closes, closing_null_is_fine, unknown_strategy_is_refused_by_name,
-          modules_of_the_host_can_be_required, two_vms_live_side_by_side}},
+          modules_of_the_host_can_be_required, a_build_without_its_lua_files_says_which_is_missing,
+          what_runs_can_be_described, a_context_that_was_kept_late_is_stale_too,
+          what_is_no_reply_is_refused_before_hooks_see_it, an_error_whose_text_fails_is_told_plainly,
+          two_vms_live_side_by_side}},
         {"load",
          {missing_file_is_an_error_that_names_it, syntax_error_names_file_and_line,
           error_while_loading_names_file_line_and_callers, unknown_method_is_refused_with_the_right_spelling,

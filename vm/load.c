@@ -296,11 +296,9 @@ static const char *text_of(lua_State *L, int index, const char *name, size_t *re
     return text;
 }
 
-/* A limit of the table at the top, which may be nil. */
+/* A limit of the table at the top. */
 static double limit_of(lua_State *L, const char *name)
 {
-    if (!lua_istable(L, -1))
-        return -1;
     double limit = lua_getfield(L, -1, name) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
     lua_pop(L, 1);
     return limit;

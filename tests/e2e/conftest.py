@@ -7,7 +7,8 @@ import pytest
 
 import poolsrv
 
-# It replaces what the sanitizers replace, too; its module says what is tested under them instead.
+# It replaces what the sanitizers replace, too, and gcov's own end does not survive a refusal; its module says what is
+# tested instead.
 collect_ignore = ["test_faults.py"] if poolsrv.UNDER_SANITIZER else []
 
 # Few threads: most tests ask one thing, and every thread has a VM to load. Tests add options behind these.

@@ -24,7 +24,9 @@ DEADLINE_S = 20
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("POOLSRV_SHARED") or ROOT.parent / "shared")
 PROGRAM = os.environ.get("POOLSRV_BIN") or str(ROOT / "build/release/poolsrv")
-UNDER_SANITIZER = b"__asan_init" in Path(PROGRAM).read_bytes()
+# gcov's counters are slow and take memory as a sanitizer does, and count as one.
+UNDER_COVERAGE = b"__gcov_init" in Path(PROGRAM).read_bytes()
+UNDER_SANITIZER = UNDER_COVERAGE or b"__asan_init" in Path(PROGRAM).read_bytes()
 SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
 
 

@@ -60,6 +60,12 @@ def test_a_unix_socket_in_use_is_refused_and_stays_with_its_owner(serve, run_app
     assert server.get("/").text == "hello"
 
 
+def test_a_unix_socket_in_no_folder_is_refused(run_app, path):
+    done = run_app(APP, "--unix", path + "/no/s")
+    assert done.returncode == 3
+    assert "No such file or directory" in done.stderr
+
+
 def test_a_unix_path_that_is_too_long_is_refused(run_app, path):
     assert run_app(APP, "--unix", path + "x" * 200).returncode == 2
 
@@ -143,16 +149,39 @@ def test_a_lent_socket_beside_one_that_was_kept(serve, names):
     admin.close()
 
 
-def test_two_lent_sockets_are_too_many(tmp_path):
-    two = listeners(2)
+def refused(tmp_path, *sockets):
+    """The words with which a server refuses what was handed down."""
     app = tmp_path / "app.lua"
     app.write_text(APP)
-    how = inheriting(*two)
+    how = inheriting(*sockets)
     done = subprocess.run([*how["under"], poolsrv.PROGRAM, str(app)], pass_fds=how["pass_fds"], stdin=subprocess.DEVNULL,
                           env=poolsrv.environment(), capture_output=True, text=True, timeout=poolsrv.DEADLINE_S, check=False)
-    assert done.returncode == 3 and "2 sockets were handed down" in done.stderr
+    assert done.returncode == 3, done.stderr
+    return done.stderr
+
+
+def test_two_lent_sockets_are_too_many(tmp_path):
+    two = listeners(2)
+    assert "2 sockets were handed down" in refused(tmp_path, *two)
     for listener in two:
         listener.close()
+
+
+def test_what_was_handed_down_and_takes_no_connections_is_refused(tmp_path):
+    with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        assert "a socket that was handed down (LISTEN_FDS): Protocol wrong type" in refused(tmp_path, datagrams)
+    with open(tmp_path / "file", "wb") as file:
+        assert "a socket that was handed down (LISTEN_FDS): Socket operation on non-socket" in refused(tmp_path, file)
+
+
+def test_the_admin_address_is_not_the_socket_that_was_handed_down(serve):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = serve(APP, "--admin", "127.0.0.1:0", **inheriting(listener))
+        assert server.address == listener.getsockname() != server.admin_address
+    assert server.get("/").text == "hello"
+    assert server.admin("/healthz").text == "ok"
 
 
 def test_listen_fds_for_another_process_is_ignored(serve):

@@ -136,6 +136,13 @@ def test_wrong_use_of_a_helper_is_500_with_the_app_line_in_the_log(serve, body):
 # --- status, header, cookie ---
 
 
+def test_more_headers_than_there_is_room_for_are_a_500(serve):
+    reply, server = one(serve, "return api.text('x'):header('X-A', ('a'):rep(2000)):header('X-B', ('b'):rep(2000))")
+    assert reply.status == 500
+    assert reply.header("X-A") is None
+    server.log.wait("a reply's headers need more than a third of --header-room")
+
+
 def test_status_header_and_cookie_follow_each_other(serve):
     reply = reply_to(serve, """
         return api.json({ ok = true }):status(201):header("X-A", "1"):header("x-a", "2"):cookie("c", "v")
