@@ -76,6 +76,35 @@ static int open_begin(lua_State *L)
     return 1;
 }
 
+static int read_all(lua_State *L)
+{
+    lua_getfield(L, 1, "headers");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    lua_getfield(L, 1, "method");
+    return 0;
+}
+
+static int was_read, was_read_late;
+
+/* read(ctx): in C, before and after a limit was met. */
+static int on_read(lua_State *L)
+{
+    for (int late = 0; late <= 1; late++) {
+        lua_pushcfunction(L, read_all);
+        lua_pushvalue(L, 1);
+        *(late ? &was_read_late : &was_read) = lua_pcall(L, 1, 0, 0) == LUA_OK;
+        vm_interrupt(fx.vm, VM_LIMIT_CPU, 2, 1);
+    }
+    return 0;
+}
+
+static int open_read(lua_State *L)
+{
+    lua_pushcfunction(L, on_read);
+    return 1;
+}
+
 static void start_watchdog(void)
 {
     begun = ended = false;
@@ -101,11 +130,11 @@ static void stop_watchdog(void)
 
 static void open_app(const char *app)
 {
-    static const vm_module modules[] = {{"test.begin", open_begin}};
+    static const vm_module modules[] = {{"test.begin", open_begin}, {"test.read", open_read}};
     static char text[8192];
     fixture_init(&fx, "recycled", false);
     fx.config.modules = modules;
-    fx.config.module_count = 1;
+    fx.config.module_count = 2;
     snprintf(text, sizeof(text), "%s%s", PRELUDE, app);
     int err = fixture_load(&fx, text);
     ck_assert_msg(err == 0, "the app does not load: %s", fx.error);
@@ -275,6 +304,26 @@ START_TEST(variables_of_c_are_closed_when_a_limit_ends_the_handler)
     fixture_get(&fx, "GET /");
     stop_watchdog();
     ck_assert_str_eq(fixture_get(&fx, "GET /type"), "200 text/plain|closed file");
+    close_app();
+}
+END_TEST
+
+/* Its thread may be lost by then, and the other request freed. */
+START_TEST(handler_that_met_its_limit_reads_no_other_request)
+{
+    call c;
+    open_app("local read, other = require 'test.read'\n"
+             "function api.wait.get(ctx) other = ctx sleep(1) return ctx.method end\n"
+             "function api.other.get() read(other) end\n"
+             "function api.own.get(ctx) read(ctx) end");
+    call_begin(&fx, &c, &(ask){.route = "GET /wait"});
+    ck_assert_contains(fixture_get(&fx, "GET /other"), "504 application/json|");
+    ck_assert(was_read && !was_read_late);
+    ck_assert_contains(fixture_get(&fx, "GET /own"), "504 application/json|");
+    ck_assert(was_read && was_read_late);
+    call_resume(&fx, &c);
+    ck_assert_int_eq(c.request->status, 200);
+    call_end(&fx, &c);
     close_app();
 }
 END_TEST
@@ -615,6 +664,7 @@ static Suite *suite(void)
     tcase_add_test(time, finalizer_is_ended_while_no_handler_runs);
     tcase_add_test(time, variables_of_c_are_closed_when_a_limit_ends_the_handler);
     tcase_add_test(time, interruption_is_safe_at_any_moment);
+    tcase_add_test(time, handler_that_met_its_limit_reads_no_other_request);
     tcase_add_test(time, interruption_that_comes_late_ends_nothing);
     suite_add_tcase(s, time);
     TCase *manual = tcase_create("manual");
