@@ -30,8 +30,18 @@ int ps_server_new(const ps_options *opt, ps_server **ret_srv, ps_error *err)
     return 0;
 }
 
+/* A lost thread still uses what there is, but for what others see: the sockets, and the log so far. */
+static void leave(ps_server *srv)
+{
+    listen_close(&srv->listening);
+    listen_close(&srv->admin_listening);
+    log_settle(srv->log);
+}
+
 void ps_server_free(ps_server *srv)
 {
+    if (srv && srv->lost)
+        leave(srv);
     if (!srv || srv->lost)
         return;
     if (srv->first)

@@ -25,6 +25,7 @@ struct logger {
     wake wake;                    /* [any] */
     atomic_bool stopping;         /* [any] release in log_free, acquire in the writer */
     atomic_uint_fast64_t dropped; /* [any] relaxed: a figure, it orders nothing */
+    atomic_uint_fast64_t rounds; /* [writer writes, any reads] how often the ring was empty and all written */
     pthread_t writer;
     uint64_t reported; /* [writer] how many of the dropped ones the log has told */
     uint64_t lines;    /* [writer] in out */
@@ -248,6 +249,7 @@ static bool drain(logger *l)
             flush(l);
     }
     flush(l);
+    atomic_fetch_add_explicit(&l->rounds, 1, memory_order_release); /* pairs with log_settle */
     return any;
 }
 
@@ -305,6 +307,7 @@ int log_new(log_level level, bool json, int fd, logger **ret_log)
     l->wake.fd = -1;
     atomic_init(&l->stopping, false);
     atomic_init(&l->dropped, 0);
+    atomic_init(&l->rounds, 0);
     l->records = ring_new(LOG_RING_RECORDS);
     if (!l->records)
         goto fail;
@@ -330,4 +333,18 @@ void log_free(logger *l)
     ring_free(l->records);
     buf_fini(&l->out);
     free(l);
+}
+
+/* The first round that ends may have begun before, the second has not. */
+void log_settle(logger *l)
+{
+    if (!l)
+        return;
+    uint64_t until = atomic_load_explicit(&l->rounds, memory_order_acquire) + 2;
+    for (int ms = 0; ms < LOG_LAST_WAIT_MS; ms++) {
+        if (atomic_load_explicit(&l->rounds, memory_order_acquire) >= until)
+            return;
+        wake_signal(&l->wake);
+        poll(NULL, 0, 1);
+    }
 }

@@ -35,6 +35,10 @@ int log_new(log_level level, bool json, int fd, logger **ret_log);
  * Thread: one, when no other logs any more. Waits for the descriptor, if that blocks. */
 void log_free(logger *l);
 
+/* Wait until what was logged before is written out, for LOG_LAST_WAIT_MS at most. For an end at which threads
+ * may still log that nobody can end. NULL is fine. */
+void log_settle(logger *l);
+
 /* Whether messages of that level are written: one load. For callers that would work to make one. */
 bool log_takes(const logger *l, log_level level);
 

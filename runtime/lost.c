@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,10 @@ typedef struct spare {
 
 void lost_init(lost_threads *l)
 {
+    /* A thread that comes back ends by pthread_exit, which aborts the process when it cannot load libgcc: it
+     * has to be there before descriptors or memory run short. This loads it. */
+    void *frame;
+    backtrace(&frame, 1);
     *l = (lost_threads){0};
     pthread_mutex_init(&l->lock, NULL);
 }

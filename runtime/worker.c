@@ -138,6 +138,16 @@ static void rest(worker *w, int max_ms)
         uv_poll_start(&w->http_poll, UV_READABLE, on_http_readable);
 }
 
+/* The second half of a turn: what has been read is run and answered. */
+static void run_read(worker *w)
+{
+    if (run_home(w))
+        http_run(w->http, w->exec.now_ns);
+    free_dropped(w);
+    worker_publish(w);
+    atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);
+}
+
 static void turn(worker *w, int max_sleep_ms)
 {
     rest(w, max_sleep_ms);
@@ -151,11 +161,7 @@ static void turn(worker *w, int max_sleep_ms)
     http_run(w->http, w->exec.now_ns);
     exec_tick(&w->exec); /* or the first handler below is charged for what the daemon took */
     exec_refresh(&w->exec);
-    if (run_home(w))
-        http_run(w->http, w->exec.now_ns);
-    free_dropped(w);
-    worker_publish(w);
-    atomic_store_explicit(&w->connections, http_connections(w->http), memory_order_relaxed);
+    run_read(w);
 }
 
 void worker_turn(worker *w)
@@ -259,6 +265,11 @@ void worker_take_over(worker *w, const void *lost_vm)
     while ((t = exec_evict_from(&w->exec, lost_vm)))
         worker_release(w, t);
     worker_forget_dropped(w, lost_vm);
+    uv_poll_start(&w->http_poll, UV_READABLE, on_http_readable); /* lost in a rest, it may be stopped */
+    /* The turn that was interrupted goes on: another run of the daemon before that might bring more than the
+     * home ring and the lists have room for. */
+    worker_hear_of_lost(w);
+    run_read(w);
     work(w);
     leave(w);
 }
@@ -320,8 +331,8 @@ void worker_free(worker *w)
 {
     if (!w)
         return;
-    if (w->http) {
-        worker_hear_of_lost(w); /* of threads that came back after the worker's end */
+    if (worker_has_lost_news(w)) { /* of threads that came back after the worker's end */
+        worker_hear_of_lost(w);
         http_run(w->http, w->exec.now_ns);
     }
     if (w->http_polled) {

@@ -10,6 +10,7 @@ static HttpTask *stand_in(worker *w, const HttpTask *t, run_limit limit)
     if (!s)
         return NULL;
     task_begin(s, w);
+    s->version_minor = t->version_minor;
     s->ip = t->ip;
     s->method_id = t->method_id;
     s->method = t->method;

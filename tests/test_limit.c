@@ -106,6 +106,35 @@ static int open_starve(lua_State *L)
 }
 #endif
 
+static int read_all(lua_State *L)
+{
+    lua_getfield(L, 1, "headers");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    lua_getfield(L, 1, "method");
+    return 0;
+}
+
+static int was_read, was_read_late;
+
+/* read(ctx): in C, before and after a limit was met. */
+static int on_read(lua_State *L)
+{
+    for (int late = 0; late <= 1; late++) {
+        lua_pushcfunction(L, read_all);
+        lua_pushvalue(L, 1);
+        *(late ? &was_read_late : &was_read) = lua_pcall(L, 1, 0, 0) == LUA_OK;
+        vm_interrupt(fx.vm, VM_LIMIT_CPU, 2, 1);
+    }
+    return 0;
+}
+
+static int open_read(lua_State *L)
+{
+    lua_pushcfunction(L, on_read);
+    return 1;
+}
+
 static void start_watchdog(void)
 {
     begun = ended = false;
@@ -133,6 +162,7 @@ static void open_app(const char *app)
 {
     static const vm_module modules[] = {{"test.begin", open_begin},
                                         {"test.interrupted", open_interrupted},
+                                        {"test.read", open_read},
 #ifdef POOLSRV_DEBUG
                                         {"test.starve", open_starve}
 #endif
@@ -336,6 +366,26 @@ START_TEST(variables_of_c_are_closed_when_a_limit_ends_the_handler)
     fixture_get(&fx, "GET /");
     stop_watchdog();
     ck_assert_str_eq(fixture_get(&fx, "GET /type"), "200 text/plain|closed file");
+    close_app();
+}
+END_TEST
+
+/* Its thread may be lost by then, and the other request freed. */
+START_TEST(handler_that_met_its_limit_reads_no_other_request)
+{
+    call c;
+    open_app("local read, other = require 'test.read'\n"
+             "function api.wait.get(ctx) other = ctx sleep(1) return ctx.method end\n"
+             "function api.other.get() read(other) end\n"
+             "function api.own.get(ctx) read(ctx) end");
+    call_begin(&fx, &c, &(ask){.route = "GET /wait"});
+    ck_assert_contains(fixture_get(&fx, "GET /other"), "504 application/json|");
+    ck_assert(was_read && !was_read_late);
+    ck_assert_contains(fixture_get(&fx, "GET /own"), "504 application/json|");
+    ck_assert(was_read && was_read_late);
+    call_resume(&fx, &c);
+    ck_assert_int_eq(c.request->status, 200);
+    call_end(&fx, &c);
     close_app();
 }
 END_TEST
@@ -715,6 +765,7 @@ static Suite *suite(void)
 #endif
     tcase_add_test(time, variables_of_c_are_closed_when_a_limit_ends_the_handler);
     tcase_add_test(time, interruption_is_safe_at_any_moment);
+    tcase_add_test(time, handler_that_met_its_limit_reads_no_other_request);
     tcase_add_test(time, interruption_that_comes_late_ends_nothing);
     suite_add_tcase(s, time);
     TCase *manual = tcase_create("manual");

@@ -169,6 +169,19 @@ START_TEST(free_writes_out_everything)
 }
 END_TEST
 
+START_TEST(settled_log_has_written_everything_and_takes_more)
+{
+    start(LOG_LEVEL_INFO, false);
+    for (int round = 1; round <= 20; round++) {
+        log_write(l, LOG_LEVEL_INFO, (str){0}, "a message");
+        log_settle(l);
+        ck_assert_int_eq(lseek(file, 0, SEEK_END),
+                         round * (off_t)sizeof("1970-01-01T00:00:00.500Z INFO  a message"));
+    }
+    free(finish());
+}
+END_TEST
+
 START_TEST(messages_of_one_thread_keep_their_order)
 {
     start(LOG_LEVEL_INFO, false);
@@ -468,6 +481,7 @@ static Suite *log_suite(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, free_writes_out_everything);
+    tcase_add_test(tc, settled_log_has_written_everything_and_takes_more);
     tcase_add_test(tc, messages_of_one_thread_keep_their_order);
     tcase_add_test(tc, less_important_messages_are_not_written);
     tcase_add_test(tc, null_log_takes_everything_and_says_nothing);

@@ -1,6 +1,8 @@
 /* Threads that are lost in a handler, and what becomes of all they had. */
 #include "runtime/lost.h"
 
+#include <sys/resource.h>
+
 #include "runtime/watchdog.h"
 #include "tests/pool_fixture.h"
 
@@ -321,6 +323,46 @@ START_TEST(runs_that_end_while_they_are_taken_have_one_end)
 }
 END_TEST
 
+/* The end of a thread in the midst of it may need a library, which could not be opened then. */
+START_TEST(thread_comes_back_when_no_descriptor_is_left)
+{
+    struct rlimit before, none = {0};
+    start(limited());
+    int fd = client();
+    ask(fd, gates[_i]);
+    expect(fd, 504, "Gateway Timeout");
+    close(fd);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    open_gate();
+    wait_until(are_retired, 1);
+    usleep(100000);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    end_with_retired(1);
+}
+END_TEST
+
+/* Its end looks for news of lost threads, and is to take in no request over that. */
+START_TEST(pool_that_never_started_ends_though_a_client_asks)
+{
+    pool_config config = limited();
+    char error[256] = "";
+    socklen_t size = sizeof(address);
+    ck_assert_int_eq(listen_bind_tcp(&listening, 1, "127.0.0.1", 0, error, sizeof(error)), 0);
+    ck_assert_int_eq(listen_start(&listening, error, sizeof(error)), 0);
+    ck_assert_int_eq(getsockname(listening.fds[0], (struct sockaddr *)&address, &size), 0);
+    config.listen_fds = listening.fds;
+    ck_assert_int_eq(pool_new(&config, &fake_runner, &p), 0);
+    int fd = client();
+    ask(fd, "/");
+    pool_free(p);
+    p = NULL;
+    listen_close(&listening);
+    close(fd);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("lost");
@@ -340,6 +382,8 @@ static Suite *suite(void)
     tcase_add_test(t, each_place_can_be_lost_again_and_again);
     tcase_add_test(t, no_more_threads_are_lost_than_lost_max);
     tcase_add_test(t, runs_that_end_while_they_are_taken_have_one_end);
+    tcase_add_loop_test(t, thread_comes_back_when_no_descriptor_is_left, 0, 2);
+    tcase_add_test(t, pool_that_never_started_ends_though_a_client_asks);
     suite_add_tcase(s, t);
     return s;
 }

@@ -9,6 +9,7 @@
 #include "vm/ctx_preregistered.h"
 #include "vm/ctx_recycled.h"
 #include "vm/internal.h"
+#include "vm/limit.h"
 
 const ctx_strategy *ctx_strategy_named(const char *name)
 {
@@ -117,7 +118,7 @@ static vm_run *search(lua_State *L)
         run = run->next;
     if (!run)
         raise_not_live(L);
-    else if (!run->live)
+    else if (!limit_lets_read(run))
         ctx_raise_stale(L, run->request.route_name);
     return run;
 }
@@ -129,7 +130,7 @@ vm_run *ctx_check(lua_State *L)
     if (run && table && run->ctx.table == table)
         return run;
     run = lua_touserdata(L, lua_upvalueindex(1));
-    if (run && run->live && table && run->ctx.table == table)
+    if (run && limit_lets_read(run) && table && run->ctx.table == table)
         return run;
     return search(L);
 }

@@ -5,6 +5,7 @@
 #include "vm/audit.h"
 #include "vm/ctx_fields.h"
 #include "vm/internal.h"
+#include "vm/limit.h"
 
 enum { KEYS_SWEPT_MAX = 32 };
 
@@ -13,7 +14,7 @@ enum { KEYS_SWEPT_MAX = 32 };
 static int on_read(lua_State *L)
 {
     vm_run *run = lua_touserdata(L, lua_upvalueindex(1));
-    if (!run->live)
+    if (!limit_lets_read(run))
         return ctx_raise_stale(L, run->request.route_name);
     int field = ctx_field_at(L, 2, run->vm);
     if (field < 0)

@@ -14,11 +14,6 @@ static const char finalizer_place; /* its address: where v->finalizers is in the
 
 /* --- time --- */
 
-static bool is_met(const vm *v)
-{
-    return atomic_load_explicit(&v->limit_met, memory_order_relaxed) != VM_LIMIT_NONE;
-}
-
 /* Message handler in place of the app's. */
 static int pass(lua_State *L)
 {
@@ -76,7 +71,7 @@ static _Noreturn void raise(lua_State *L)
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
-    if (is_met(vm_of(L)))
+    if (limit_is_met(vm_of(L)))
         raise(L);
     lua_sethook(L, NULL, 0, 0);
 }
@@ -90,7 +85,7 @@ static void arm(const vm *v, lua_State *co)
 
 void vm_interrupt(vm *v, vm_limit limit, uint64_t used_ns, uint64_t limit_ns)
 {
-    if (!is_met(v)) {
+    if (!limit_is_met(v)) {
         v->limit_used_ns = used_ns;
         v->limit_ns = limit_ns;
         atomic_store_explicit(&v->limit_met, limit, memory_order_relaxed);
@@ -104,7 +99,7 @@ static int on_long_text(lua_State *L)
 {
     vm *v = vm_of(L);
     size_t bytes = (size_t)lua_tointeger(L, 1);
-    if (is_met(v))
+    if (limit_is_met(v))
         raise(L);
     if (bytes <= v->memory_most)
         return 0;
@@ -128,7 +123,7 @@ static lua_State *enter(vm *v, lua_State *co)
 static void leave(vm *v, lua_State *before, lua_State *L)
 {
     atomic_store_explicit(&v->current, before, memory_order_relaxed);
-    if (is_met(v))
+    if (limit_is_met(v))
         arm(v, L);
 }
 
@@ -227,7 +222,7 @@ static int on_sethook(lua_State *L)
     vm *v = vm_of(L);
     lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
     int n = v->lua_sethook(L);
-    if (is_met(v))
+    if (limit_is_met(v))
         arm(v, co);
     return n;
 }

@@ -21,6 +21,19 @@
 /* Replace coroutine.resume, coroutine.close and debug.sethook. Stack: [-0, +0, m] */
 void limit_install(lua_State *L);
 
+/* Has what runs in the VM met a limit of time? */
+static inline bool limit_is_met(const vm *v)
+{
+    return atomic_load_explicit(&v->limit_met, memory_order_relaxed) != VM_LIMIT_NONE;
+}
+
+/* May the request of a run be read? Not after its end. And not while it waits and what runs in its place has
+ * met a limit: the thread may be lost, and the request answered and freed by another. */
+static inline bool limit_lets_read(const vm_run *run)
+{
+    return run->live && (run == run->vm->running || !limit_is_met(run->vm));
+}
+
 /* Forget which limit the run before has met. */
 static inline void limit_clear(vm *v)
 {

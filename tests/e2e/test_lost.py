@@ -20,6 +20,7 @@ APP = f"""
     local stuck = require "stuck"
     local gate = os.getenv("GATE")
     function api.get() return "alive" end
+    api.on_stop(function() print("last words") end)
     function api.stuck.get() stuck["until"](gate) return "late" end
     function api.stuck.post(ctx)
         io.open(gate .. ".reached", "w"):close()
@@ -189,6 +190,17 @@ def test_sigterm_with_a_lost_thread(served, gate, lane):
         assert server.get("/find").status == 504
         server.send_signal(signal.SIGTERM)
     assert server.wait() == 0
+
+
+def test_the_end_with_a_lost_thread_leaves_no_socket_and_loses_no_line(served, tmp_path):
+    path = tmp_path / "socket"
+    server = served("--unix", path, "--lane", "light", "--access-log")
+    with server.client() as client:
+        assert client.get("/find").status == 504
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    server.log.wait("last words")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("lane", LANES)
