@@ -181,25 +181,33 @@ static runner_result conclude(seat *s, HttpTask *t, vm_run *run, enum vm_result 
     return RUNNER_DONE;
 }
 
+/* A task that was routed before a reload goes through the routes there are now. */
+static bool route_again(const seat *s, HttpTask *t)
+{
+    route_matched m;
+    if (route_match(s->app->routes, (enum http_method)t->method_id, t->path, &m) != ROUTE_FOUND) {
+        canned_busy(t, "The application is being reloaded");
+        return false;
+    }
+    t->app = s->app;
+    t->route = m.route;
+    t->lane = &s->app->lanes[m.route->index];
+    t->limits = &s->app->limits[m.route->index];
+    for (size_t i = 0; i < m.route->nparams; i++)
+        t->params[i] = m.values[i];
+    return true;
+}
+
+static bool on_prepare(void *held, HttpTask *t)
+{
+    const seat *s = held;
+    return t->app == s->app || route_again(s, t);
+}
+
 static runner_result on_start(void *held, HttpTask *t)
 {
     seat *s = held;
-    vm_run *run = NULL;
-    /* A task that was routed before a reload goes through the routes there are now. */
-    if (t->app != s->app) {
-        route_matched m;
-        if (route_match(s->app->routes, (enum http_method)t->method_id, t->path, &m) != ROUTE_FOUND) {
-            canned_busy(t, "The application is being reloaded");
-            return RUNNER_DONE;
-        }
-        t->app = s->app;
-        t->route = m.route;
-        t->lane = &s->app->lanes[m.route->index];
-        t->limits = &s->app->limits[m.route->index];
-        for (size_t i = 0; i < m.route->nparams; i++)
-            t->params[i] = m.values[i];
-    }
-    run = vm_run_take(s->vm);
+    vm_run *run = vm_run_take(s->vm);
     if (!run) {
         canned_error(t, 500, "The server is out of memory");
         return RUNNER_DONE;
@@ -276,6 +284,7 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .dismiss = on_dismiss,
         .refresh = on_refresh,
         .route = on_route,
+        .prepare = on_prepare,
         .start = on_start,
         .resume = on_resume,
         .cancel = on_cancel,

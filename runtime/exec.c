@@ -255,6 +255,10 @@ static void settle(exec *x, HttpTask *t, runner_result result, uint64_t since_ns
 
 void exec_run(exec *x, HttpTask *t)
 {
+    if (x->runner->prepare && !x->runner->prepare(x->vm, t)) {
+        task_move(t, TASK_DONE);
+        return;
+    }
     uint64_t since = x->now_ns;
     uint64_t most_ns = limits_of(x, t)->wall_ns;
     if (most_ns) {

@@ -31,6 +31,10 @@ typedef struct runner {
      * and the task DONE. */
     void (*route)(void *user, HttpTask *t);
 
+    /* Before the start, while the thread cannot be lost: route a task again that was routed for another
+     * generation of the app than this VM's. Returns: false when it has no route there and has got a reply.
+     * NULL is fine. */
+    bool (*prepare)(void *vm, HttpTask *t);
     /* Run the handler in this VM until it is done or waits. */
     runner_result (*start)(void *vm, HttpTask *t);
     /* Go on with a parked one, in the VM it waits in. */
