@@ -167,8 +167,7 @@ static bool ask_proxy(HttpTask *t, const trust *trusted)
     return !f.unreadable;
 }
 
-static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *url,
-                                  const char *version)
+static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, const char *url, str version)
 {
     t->judged = true;
     t->method = str_from(method);
@@ -179,7 +178,7 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     if (seen < 0 || (uint32_t)seen != t->header_count)
         return MHD_NO;
     bool known = !h->config.trusted || !is_trusted(h->config.trusted, p) || ask_proxy(t, h->config.trusted);
-    size_t line_bytes = t->method.n + 1 + t->target.n + 1 + strlen(version);
+    size_t line_bytes = t->method.n + 1 + t->target.n + 1 + version.n;
     judgement j = judge_size(&h->config.head, line_bytes, t->headers, t->header_count);
     if (!j.status)
         j = judge_target(t->target);
@@ -192,7 +191,7 @@ static enum MHD_Result first_call(http *h, HttpTask *t, const char *method, cons
     if (!known)
         return send_early(h, t, 400,
                           "Forwarded and X-Forwarded-... do not tell where the request comes from");
-    t->version_minor = version[7] == '0' ? 0 : 1;
+    t->version_minor = version.p[7] == '0' ? 0 : 1;
     t->body_declared = j.length;
     t->close = j.chunked && h->misreads_chunks;
     if (j.length > h->config.max_body)
@@ -262,7 +261,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
     switch (t->state) {
     case TASK_FILLING:
         if (!t->judged)
-            return first_call(h, t, method, url, version);
+            return first_call(h, t, method, url, str_from(version));
         return *size ? body_call(h, t, data, size) : last_call(h, t);
     case TASK_DONE:
         return send_reply(h, t);

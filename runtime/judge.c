@@ -122,11 +122,11 @@ static bool is_last_line(const char *end)
     return end[2] != '\0' || end[3] == '\0';
 }
 
-judgement judge_layout(const char *target_end, const char *version, const task_header *headers, uint32_t n)
+judgement judge_layout(const char *target_end, str version, const task_header *headers, uint32_t n)
 {
     static const char reason[] = "The head holds a folded line, a NUL, or a header without a name";
-    const char *end = version + strlen(version);
-    bool good = version == target_end + 1;
+    const char *end = version.p + version.n;
+    bool good = version.p == target_end + 1;
     for (uint32_t i = 0; i < n; i++) {
         const task_header *h = &headers[i];
         good &= is_next_line(end, h->name) && is_value_of(h->name + h->name_bytes, h->value);
@@ -136,11 +136,20 @@ judgement judge_layout(const char *target_end, const char *version, const task_h
     return !good ? refuse(400, reason) : (judgement){0};
 }
 
-judgement judge_head(const task_header *headers, uint32_t n, const char *version)
+/* The last digit, or 0 for what is neither HTTP/1.0 nor HTTP/1.1. */
+static char minor_of(str version)
+{
+    bool known = version.n == 8 && memcmp(version.p, "HTTP/1.", 7) == 0 &&
+                 (version.p[7] == '1' || version.p[7] == '0');
+    return known ? version.p[7] : 0;
+}
+
+judgement judge_head(const task_header *headers, uint32_t n, str version)
 {
     judgement j = {0};
     unsigned hosts = 0;
-    if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
+    char minor = minor_of(version);
+    if (!minor)
         return refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     for (uint32_t i = 0; i < n; i++) {
         const task_header *h = &headers[i];
@@ -169,11 +178,11 @@ judgement judge_head(const task_header *headers, uint32_t n, const char *version
     }
     if (j.has_length && j.chunked)
         return refuse(400, "Content-Length stands beside Transfer-Encoding");
-    if (j.chunked && strcmp(version, "HTTP/1.0") == 0)
+    if (j.chunked && minor == '0')
         return refuse(400, "Transfer-Encoding does not belong in HTTP/1.0");
     if (hosts > 1)
         return refuse(400, "Host is repeated");
-    if (hosts == 0 && strcmp(version, "HTTP/1.1") == 0)
+    if (hosts == 0 && minor == '1')
         return refuse(400, "Host is missing");
     return j;
 }

@@ -42,9 +42,9 @@ judgement judge_target(str target);
  * X-Y; it ends a text at a NUL, and the head at a header without a name. All of this leaves a gap, or
  * moves a part; what cannot be seen is a line of nothing but a colon, and a NUL at the end of the last value.
  * `target_end` and `version` are the request line's. Returns: 400, or a status of 0. */
-judgement judge_layout(const char *target_end, const char *version, const task_header *headers, uint32_t n);
+judgement judge_layout(const char *target_end, str version, const task_header *headers, uint32_t n);
 
 /* Judge the headers of a request; `version` is the request line's, "HTTP/1.1". */
-judgement judge_head(const task_header *headers, uint32_t n, const char *version);
+judgement judge_head(const task_header *headers, uint32_t n, str version);
 
 #endif

@@ -41,7 +41,15 @@ static bool ring_is_empty(const peer *ring)
 
 int peers_init(peers *ps, const peer_limits *limits)
 {
-    *ps = (peers){.limits = *limits, .late_ns = UINT64_MAX};
+    *ps = (peers){
+        .limits = *limits,
+        .times_ns = {[PEER_IDLE] = limits->idle_ns,
+                     [PEER_SENDS_HEAD] = limits->head_ns,
+                     [PEER_SENDS_BODY] = limits->body_ns,
+                     [PEER_READS] = limits->reading_ns,
+                     [PEER_READS_REST] = limits->reading_ns},
+        .late_ns = UINT64_MAX,
+    };
     ps->recent.next = ps->recent.prev = &ps->recent;
     ps->settled.next = ps->settled.prev = &ps->settled;
     ps->slab = slab_new(sizeof(peer), 0, NULL);
@@ -71,26 +79,14 @@ static void format_ip(peer *p, const struct sockaddr *address)
 /* --- deadlines --- */
 
 /* How long it may do what it does, or how long its window is; 0: as long as it likes. */
-static uint64_t time_of(const peer_limits *l, const peer *p)
+static uint64_t time_of(const peers *ps, const peer *p)
 {
-    switch (p->doing) {
-    case PEER_IDLE:
-        return p->first ? l->head_ns : l->idle_ns;
-    case PEER_SENDS_HEAD:
-        return l->head_ns;
-    case PEER_SENDS_BODY:
-        return l->body_ns;
-    case PEER_READS:
-    case PEER_READS_REST:
-        return l->reading_ns;
-    default:
-        return 0;
-    }
+    return p->first ? ps->limits.head_ns : ps->times_ns[p->doing];
 }
 
 static void note_time(peers *ps, const peer *p)
 {
-    uint64_t time = time_of(&ps->limits, p);
+    uint64_t time = time_of(ps, p);
     if (time && ps->late_ns > p->since_ns + time)
         ps->late_ns = p->since_ns + time;
 }
@@ -213,7 +209,7 @@ static bool is_slow(const peer_limits *l, peer *p)
 
 static bool is_late(const peers *ps, peer *p, uint64_t now_ns)
 {
-    uint64_t time = time_of(&ps->limits, p);
+    uint64_t time = time_of(ps, p);
     if (!time || now_ns - p->since_ns < time)
         return false;
     if (is_slow(&ps->limits, p))

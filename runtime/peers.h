@@ -36,6 +36,7 @@ typedef enum peer_doing {
     PEER_READS,      /* the client: its reply */
     PEER_WAITS,      /* the client, for a handler; that has no deadline here */
     PEER_READS_REST, /* as PEER_IDLE, but the system still has some of the reply: seen by peers_look */
+    PEER_DOINGS
 } peer_doing;
 
 /* Why a connection was ended; as words in peer_late_names. The first are by what it did, as above. */
@@ -83,7 +84,8 @@ typedef struct peer {
 typedef struct peers {
     slab *slab;
     peer_limits limits;
-    peer recent, settled; /* rings: those that had a request since the last look, and the others */
+    uint64_t times_ns[PEER_DOINGS]; /* that each doing may take, but for the first head's: see peers_move */
+    peer recent, settled;           /* rings: those that had a request since the last look, and the others */
     unsigned count;
     uint64_t look_ns;                      /* when recent ones were looked at */
     uint64_t look_all_ns;                  /* when all were */

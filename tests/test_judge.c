@@ -20,7 +20,7 @@ static judgement judge(const char *head, const char *version)
         headers[n++] = (task_header){head, colon + 2, (uint32_t)(colon - head), (uint32_t)(end - colon - 2)};
         head = end + 1;
     }
-    return judge_head(headers, n, version);
+    return judge_head(headers, n, str_from(version));
 }
 
 static judgement judge_11(const char *head)
@@ -115,9 +115,9 @@ START_TEST(nul_inside_a_name_or_value_is_refused)
     task_header name[] = {{"Host", "a", 4, 1}, {"X\0Y", "v", 3, 1}};
     task_header value[] = {{"Host", "a", 4, 1}, {"X", "v\0w", 1, 3}};
     task_header newline[] = {{"Host", "a", 4, 1}, {"X", "v\nw", 1, 3}};
-    ck_assert_int_eq(judge_head(name, 2, "HTTP/1.1").status, 400);
-    ck_assert_int_eq(judge_head(value, 2, "HTTP/1.1").status, 400);
-    ck_assert_int_eq(judge_head(newline, 2, "HTTP/1.1").status, 400);
+    ck_assert_int_eq(judge_head(name, 2, STR("HTTP/1.1")).status, 400);
+    ck_assert_int_eq(judge_head(value, 2, STR("HTTP/1.1")).status, 400);
+    ck_assert_int_eq(judge_head(newline, 2, STR("HTTP/1.1")).status, 400);
 }
 END_TEST
 
@@ -236,7 +236,7 @@ static judgement judge_laid(const char *head, size_t target, size_t version, con
         const char *name = text + at[2 * i], *value = text + at[2 * i + 1];
         headers[i] = (task_header){name, value, (uint32_t)strlen(name), (uint32_t)strlen(value)};
     }
-    return judge_layout(text + target, text + version, headers, n);
+    return judge_layout(text + target, str_from(text + version), headers, n);
 }
 
 #define LINE "GET /x|HTTP/1.1||"
