@@ -223,7 +223,8 @@ PS_API void ps_server_stop(ps_server *srv, int grace_ms);
  * any. */
 PS_API void ps_describe_thread(int fd);
 
-/* Free it; not while it runs. NULL is fine. */
+/* Free it; not while it runs. NULL is fine. While a thread is lost in a handler that does not come back, it
+ * closes what it listens on and writes out its log, and leaves the rest to the end of the process. */
 PS_API void ps_server_free(ps_server *srv);
 
 /* --- requests without a socket --- */
