@@ -47,6 +47,6 @@ void vm_describe(vm *v, vm_put *to, void *user)
     put(to, user, "Lua:\n");
     lua_State *co = atomic_load_explicit(&v->current, memory_order_relaxed);
     for (int level = 0; level < LEVELS_MAX && lua_getstack(co, level, &ar); level++)
-        if (lua_getinfo(co, "Sl", &ar))
+        if (vm_can_describe(&ar) && lua_getinfo(co, "Sl", &ar))
             put_level(to, user, &ar);
 }

@@ -108,6 +108,18 @@ static inline vm *vm_of(lua_State *L)
 /* The value that a waiting handler yields. Only its address counts. */
 extern const char vm_park_mark;
 
+/* Whether a call that lua_getstack has found can be asked what it is. While it moves a stack to a larger
+ * block, Lua keeps offsets in the place of pointers into it, from 5.4.5 on, and lua_getinfo would follow
+ * them. A call begins with the place of its function (CallInfo in Lua's lstate.h, in every 5.4): an offset is
+ * smaller than any address. */
+static inline bool vm_can_describe(const lua_Debug *ar)
+{
+    enum { STACK_BYTES_MOST = 32 * LUAI_MAXSTACK };
+    uintptr_t function;
+    memcpy(&function, ar->i_ci, sizeof(function));
+    return function > STACK_BYTES_MOST;
+}
+
 /* Log a text for the request that runs. */
 void vm_log(vm *v, int level, const char *text, size_t n);
 

@@ -312,6 +312,10 @@ static void keep_memory_trace(vm *v)
     v->limit_trace.n = 0;
     (void)buf_add(&v->limit_trace, "stack traceback:", 16);
     for (int level = 0; level < MEMORY_TRACE_LEVELS && lua_getstack(co, level, &ar); level++) {
+        if (!vm_can_describe(&ar)) {
+            (void)buf_add(&v->limit_trace, "\n\t(in calls that are too deep)", 30);
+            return;
+        }
         lua_getinfo(co, "Sl", &ar);
         int n = ar.currentline > 0 ? snprintf(line, sizeof(line), "\n\t%s:%d", ar.short_src, ar.currentline)
                                    : snprintf(line, sizeof(line), "\n\t%s", ar.short_src);
