@@ -179,7 +179,7 @@ static ssize_t receive(int fd, char *to, size_t n)
 /* The status of the reply; 0: the connection ended without one. */
 static int status_of(int fd)
 {
-    static char reply[REPLY_BYTES];
+    char reply[REPLY_BYTES] = "";
     char more[REPLY_BYTES];
     size_t n = 0;
     ssize_t got;
@@ -188,7 +188,6 @@ static int status_of(int fd)
         n += (size_t)got;
     while (n == sizeof reply - 1 && receive(fd, more, sizeof more) > 0)
         ;
-    reply[n] = '\0';
     if (n > 0)
         ck_assert_int_eq(sscanf(reply, "HTTP/1.1 %d ", &status), 1);
     return status;
