@@ -664,6 +664,7 @@ static const char *const bombs[] = {
     "local t = 'x' for i = 1, 40 do t = { t, t } end return t",
     "local t = 'x' for i = 1, 40 do t = { t, t } end return json.encode(t)",
     "return json.decode(('['):rep(500) .. (',[]'):rep(3000000))",
+    "local function f(n) return 1 + f(n + 1) end return f(1)", /* the stack is refused while it is moved */
 };
 
 enum { BOMBS = sizeof(bombs) / sizeof(bombs[0]), BOMB_BYTES = 16 * MIB };
