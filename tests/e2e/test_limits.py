@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from crowd import gauge
+import poolsrv
+from crowd import crowd, gauge
 
 ADMIN = ("--admin", "127.0.0.1:0")
 
@@ -45,6 +46,20 @@ def test_runaway_handlers_get_504_and_the_server_goes_on(serve):
         assert limits_met(server, f"/{name}", "cpu") == 1
         assert server.get("/").text == "alive"
     assert server.log.text.count("stack traceback:") >= len(RUNAWAYS)
+
+
+def test_the_probe_holds_beside_runaway_handlers(serve):
+    """All at once and again, more of them than there are threads for long handlers."""
+    server = serve("function api.get() return 'alive' end\n" + handlers(RUNAWAYS), "--cpu-limit", "0.1", *ADMIN,
+                   "--heavy-threads", "2", "--max-heavy", "2")
+    while not gauge(server, 'poolsrv_lane{route="/",method="GET",lane="light"}'):
+        assert server.get("/").text == "alive"  # nobody knows yet that it is short
+    with poolsrv.Probe(server, "--body", "alive", "--rss-slack", 4 << 20):
+        for _ in range(2):
+            with crowd(server, len(RUNAWAYS)) as clients:
+                for client, name in zip(clients, RUNAWAYS):
+                    client.send(poolsrv.message("GET", f"/{name}"))
+                assert {client.read().status for client in clients} == {504}
 
 
 def test_runaway_hooks_are_ended_too(serve):
