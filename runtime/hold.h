@@ -45,11 +45,11 @@ typedef struct hold {
     /* What runtime/lost knows of a lost thread; under its lock. */
     struct hold *next;
     void *task_owner;             /* the worker whose connection the task is of, or NULL */
-    uint64_t lost_ns;             /* when */
     bool told;                    /* the owner knows that it is lost */
     bool back;                    /* it has come back */
     atomic_bool relief;           /* a thread that is to take its place has been started */
-    char route[HOLD_ROUTE_BYTES]; /* of what it runs, or ""; written before `relief` is set */
+    char route[HOLD_ROUTE_BYTES]; /* of what it runs, or ""; written by who has set `relief`, before the start
+                                   */
 } hold;
 
 /* Returns: NULL when memory is short. */

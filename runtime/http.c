@@ -357,11 +357,11 @@ static void on_trouble(void *cls, const char *format, va_list args)
     /* It does not tell in another way, and it does not try again until a connection has closed. */
     h->no_descriptors |= strncmp(format, DAEMON_CANNOT_ACCEPT, sizeof(DAEMON_CANNOT_ACCEPT) - 1) == 0;
     int n = vsnprintf(text, sizeof(text), format, args);
-    if (is_expected(h, text) || !may_tell(h))
+    if (n < 0 || is_expected(h, text) || !may_tell(h))
         return;
     while (n > 0 && (size_t)n < sizeof(text) && text[n - 1] == '\n')
         text[--n] = '\0';
-    if (h->troubles_left_out && n >= 0 && (size_t)n < sizeof(text))
+    if (h->troubles_left_out && (size_t)n < sizeof(text))
         snprintf(text + n, sizeof(text) - (size_t)n, " (%u messages before it were left out)",
                  h->troubles_left_out);
     h->troubles_left_out = 0;

@@ -123,11 +123,9 @@ static bool take_away(spare *s, taken *ret)
     pthread_mutex_lock(&l->lock);
     bool ok = atomic_load_explicit(&l->now, memory_order_relaxed) < LOST_MAX && hold_take(h, s->stamp);
     if (ok) {
-        uint64_t now_ns = clock_now_ns();
-        *ret = (taken){h->vm, h->task ? h->task->lane : NULL, now_ns - s->stamp,
+        *ret = (taken){h->vm, h->task ? h->task->lane : NULL, clock_now_ns() - s->stamp,
                        h->task ? h->task->owner : NULL};
         h->task_owner = ret->owner;
-        h->lost_ns = now_ns;
         h->told = h->back = false;
         h->next = l->first;
         l->first = h;
