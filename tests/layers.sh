@@ -71,6 +71,15 @@ check() {
         refuse 'only runtime/http*.c may know libmicrohttpd' < <(
             includes runtime | grep -E ':microhttpd\.h$' | grep -vE '^runtime/http[a-z_]*\.c:')
     fi
+    local room
+    for room in vm runtime api; do
+        never "$room" 'sqlite3\.h|hiredis/.*' 'leaves SQLite and hiredis to queue/'
+    done
+    if [ -d queue ]; then
+        refuse 'only queue/*sqlite*.c may know SQLite, and queue/redis*.c hiredis' < <(
+            includes queue | grep -E ':sqlite3\.h$' | grep -vE '^queue/[a-z_]*sqlite[a-z_]*\.c:'
+            includes queue | grep -E ':hiredis/' | grep -vE '^queue/redis[a-z_]*\.c:')
+    fi
     program "$lua"
 }
 
@@ -100,6 +109,10 @@ runtime/http.h <microhttpd.h>
 runtime/a.c <ck_pr.h>
 api/a.c <microhttpd.h>
 api/a.c <ck_ring.h>
+vm/a.c <sqlite3.h>
+runtime/a.c <hiredis/hiredis.h>
+queue/a.c <sqlite3.h>
+queue/a.c <hiredis/async.h>
 api/main.c "api/options.h"
 api/main.c <uv.h>
 api/main.c <lua.h>
