@@ -16,7 +16,9 @@
     X(limit)                                                                                                 \
     X(path)                                                                                                  \
     X(places)                                                                                                \
+    X(queue)                                                                                                 \
     X(suggest)                                                                                               \
+    X(task)                                                                                                  \
     X(tree)                                                                                                  \
     X(unknown)                                                                                               \
     X(where)

@@ -8,6 +8,7 @@
 
 #include "api/bridge.h"
 #include "api/error.h"
+#include "api/jobs.h"
 #include "api/paths.h"
 #include "api/poolsrv.h"
 #include "api/vms.h"
@@ -27,6 +28,7 @@ struct ps_server {
     vm_module *modules; /* what ps_server_register was given */
     size_t module_count;
     buckets *buckets; /* of rate limits; it locks for itself */
+    jobs jobs;
     vms vms;
     vm_config vm_config;
     once told; /* [any] the globals that handlers made */

@@ -127,6 +127,7 @@ vm_config server_vm_config(ps_server *srv)
         .sources = sources,
         .source_count = sizeof(sources) / sizeof(sources[0]),
         .buckets = srv->buckets,
+        .host = &srv->jobs.host,
         .modules = srv->modules,
         .module_count = srv->module_count,
         .log_user = srv,

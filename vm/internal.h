@@ -120,6 +120,10 @@ static inline bool vm_can_describe(const lua_Debug *ar)
     return function > STACK_BYTES_MOST;
 }
 
+/* Make a run's coroutine, if it has none, and put what enters it on its stack: vm_resume begins it then. The
+ * run is live from here on. Stack: [-0, +0, m] */
+void call_prepare(lua_State *L, vm_run *run);
+
 /* Log a text for the request that runs. */
 void vm_log(vm *v, int level, const char *text, size_t n);
 

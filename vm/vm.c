@@ -8,10 +8,13 @@
 
 #include "vm/audit.h"
 #include "vm/internal.h"
+#include "vm/jobs.h"
 #include "vm/json.h"
 #include "vm/limit.h"
+#include "vm/mqueue.h"
 #include "vm/ratelimit.h"
 #include "vm/reply.h"
+#include "vm/spawn.h"
 #include "vm/warning.h"
 
 enum { IDLE_GARBAGE_BYTES = 32768 };
@@ -87,6 +90,9 @@ static int set_up(lua_State *L)
         lua_setfield(L, -2, v->config.modules[i].name);
     }
     lua_pop(L, 1);
+    jobs_install(L);
+    mqueue_install(L);
+    spawn_install(L);
     ratelimit_install(L);
     reply_install(L);
     ctx_install(L);
