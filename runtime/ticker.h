@@ -5,7 +5,7 @@
 #ifndef RUNTIME_TICKER_H
 #define RUNTIME_TICKER_H
 
-#include "runtime/timers.h"
+#include "queue/timers.h"
 
 typedef struct ticker ticker;
 
