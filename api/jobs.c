@@ -192,6 +192,14 @@ static uint64_t ns_of(double seconds)
     return (uint64_t)(seconds * 1e9);
 }
 
+static uint64_t timeout_of(jobs *j, vm *v, size_t i)
+{
+    uint64_t ns = ns_of(vm_job_number(v, i, "timeout", 0));
+    if (ns && (!j->least_limit_ns || ns < j->least_limit_ns))
+        j->least_limit_ns = ns;
+    return ns;
+}
+
 static consumer_backoff backoff_of(const char *word)
 {
     return *word == 'l' ? BACKOFF_LINEAR : *word == 'c' ? BACKOFF_CONSTANT : BACKOFF_EXPONENTIAL;
@@ -203,7 +211,7 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
     if (!more)
         return -ENOMEM;
     j->consumers = more;
-    double timeout_s = vm_job_number(v, i, "timeout", 0);
+    uint64_t timeout_ns = timeout_of(j, v, i);
     consumer_config config = {
         .queue = def->name,
         .dead_letter = vm_job_text(v, i, "dead_letter"),
@@ -214,9 +222,7 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
         .delay_s = vm_job_number(v, i, "delay", 1),
         .max_delay_s = vm_job_number(v, i, "max_delay", 1),
         .lease_s = vm_job_number(v, i, "lease", 30),
-        .limits = {.cpu_ns = ns_of(timeout_s),
-                   .wall_ns = ns_of(timeout_s),
-                   .memory_bytes = j->limits.memory_bytes},
+        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
         .tell = on_tell,
         .user = j,
     };
@@ -226,32 +232,53 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
     return err;
 }
 
-static int add_all(jobs *j, vm *v)
+static int add_entry(jobs *j, vm *v, size_t i, const vm_job_def *def, char *error, size_t size)
+{
+    schedule **more = realloc(j->clock, (j->clock_count + 1) * sizeof(schedule *));
+    if (!more)
+        return -ENOMEM;
+    j->clock = more;
+    uint64_t timeout_ns = timeout_of(j, v, i);
+    schedule_config config = {
+        .name = def->name,
+        .title = vm_job_text(v, i, "title"),
+        .every_ms = (int64_t)vm_job_number(v, i, "every", 0),
+        .cron = vm_job_text(v, i, "cron"),
+        .zone = vm_job_text(v, i, "zone"),
+        .make_up = *vm_job_text(v, i, "missed") == 'o',
+        .overlap = vm_job_number(v, i, "overlap", 0) != 0,
+        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
+        .tell = on_tell,
+        .user = j,
+    };
+    int err = schedule_new(&config, j->queues, j->ticker, &j->clock[j->clock_count], error, size);
+    if (err == 0)
+        j->clock_count++;
+    return err;
+}
+
+static int add_all(jobs *j, vm *v, char *error, size_t size)
 {
     vm_job_def def;
     int err = 0;
-    for (size_t i = 0; vm_job_at(v, i, &def) && err == 0; i++)
+    for (size_t i = 0; vm_job_at(v, i, &def) && err == 0; i++) {
         if (def.kind == JOB_CONSUME)
             err = add_consumer(j, v, i, &def);
+        else if (def.kind == JOB_CLOCK)
+            err = add_entry(j, v, i, &def, error, size);
+    }
     return err;
 }
 
 int jobs_define(jobs *j, vm *first, char *error, size_t size)
 {
-    int err = add_all(j, first);
-    if (err)
-        snprintf(error, size, "cannot make the consumers of queues: %s", strerror(-err));
-    return err;
+    snprintf(error, size, "out of memory");
+    return add_all(j, first, error, size);
 }
 
 uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least)
 {
-    for (size_t i = 0; i < j->count; i++) {
-        uint64_t ns = consumer_timeout_ns(j->consumers[i]);
-        if (ns && (!least || ns < least))
-            least = ns;
-    }
-    return least;
+    return j->least_limit_ns && (!least || j->least_limit_ns < least) ? j->least_limit_ns : least;
 }
 
 static void warn_of_loss(const jobs *j)
@@ -268,6 +295,8 @@ void jobs_start(jobs *j, pool *p)
     warn_of_loss(j);
     for (size_t i = 0; i < j->count; i++)
         consumer_start(j->consumers[i], p);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_start(j->clock[i], p);
 }
 
 void jobs_drain(jobs *j)
@@ -275,6 +304,8 @@ void jobs_drain(jobs *j)
     atomic_store_explicit(&j->ending, true, memory_order_relaxed);
     for (size_t i = 0; i < j->count; i++)
         consumer_stop(j->consumers[i]);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_stop(j->clock[i]);
 }
 
 void jobs_settle(jobs *j)
@@ -292,5 +323,8 @@ void jobs_fini(jobs *j)
     for (size_t i = 0; i < j->count; i++)
         consumer_free(j->consumers[i]);
     free(j->consumers);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_free(j->clock[i]);
+    free(j->clock);
     jobs_init(j);
 }

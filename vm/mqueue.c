@@ -7,6 +7,7 @@
 #include "queue/mq.h"
 #include "vm/jobs.h"
 #include "vm/json.h"
+#include "vm/lengths.h"
 #include "vm/load.h"
 #include "vm/wait.h"
 
@@ -414,6 +415,8 @@ static int on_open(lua_State *L)
     luaL_newlib(L, native);
     jobs_push_define(L);
     lua_setfield(L, -2, "define");
+    lua_pushcfunction(L, lengths_read);
+    lua_setfield(L, -2, "duration");
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 2, 1);
     return 1;
