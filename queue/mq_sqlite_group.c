@@ -130,6 +130,8 @@ static int transact(group *g, mq_op **ops, mq_op ***waiting_end)
     int result = store_do(&g->store, STORE_BEGIN, "");
     g->now_ms = mq_now_ms();
     if (!result)
+        result = hold_release_lost(g);
+    if (!result)
         result = hold_sweep(g);
     if (!result && group_clock_ms() - g->looked_ms >= LOOK_EVERY_MS)
         result = hold_look(g);
@@ -211,9 +213,11 @@ bool group_run(group *g, mq_op *ops, mq_op **waiting)
     char error[MQ_ERROR_BYTES] = "";
     mq_op *waits = NULL, **waits_end = &waits;
     forget_transaction(g);
+    uint64_t lease = g->lease;
     int err = make_ready(g, error, sizeof(error));
     if (!err) {
         int result = transact(g, &ops, &waits_end);
+        g->lost = !result ? 0 : g->lost ? g->lost : lease;
         if (result) {
             err = store_failure(&g->store, result, error, sizeof(error));
             roll_back(g, result);

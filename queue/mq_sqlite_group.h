@@ -23,6 +23,7 @@ typedef struct group {
     process self;
     int64_t holder;     /* its row in the file, 0 when it has held nothing yet */
     bool holder_is_new; /* in this transaction */
+    uint64_t lost;      /* where the leases of failed transactions begin, up to the last given; or 0 */
     uint64_t lease;     /* the last one given: no other of any process is alike */
 
     /* Of one transaction. */

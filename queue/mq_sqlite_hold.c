@@ -89,6 +89,14 @@ int hold_look(group *g)
     return result;
 }
 
+int hold_release_lost(group *g)
+{
+    if (!g->lost)
+        return SQLITE_OK;
+    return count_ready(g, store_ask(&g->store, STORE_RELEASE_LOST, "ii", (int64_t)g->lost, (int64_t)g->lease),
+                       TALLY_TAKEN);
+}
+
 int hold_enter(group *g)
 {
     if (g->holder)

@@ -8,15 +8,6 @@
 
 #include "queue/mq_sqlite_schema.h"
 
-/* What a message is made of, in the order of verbs' message_of. Large bodies lie apart, so that a change of
- * state does not write them again. */
-#define MESSAGE_COLUMNS                                                                                      \
-    "seq, state, priority, due, attempt, lease, progress, pushed, id, source, note,"                         \
-    " ifnull(body, (SELECT body FROM large WHERE large.seq = message.seq))"
-
-/* Dead letters, and what is delayed; of the id ?2, or all. */
-#define REVIVED "queue = ?1 AND state < 2 AND (source <> '' OR state = 1) AND (?2 = '' OR id = ?2)"
-
 static const char *const statements[STORE_STATEMENTS] = {
 #define STATEMENT(name, sql) [STORE_##name] = sql,
 #include "queue/mq_sqlite_statements.def"
