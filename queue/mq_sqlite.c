@@ -261,7 +261,7 @@ static int on_open(const mq *q, const char *rest_of_url, void **ret_self, char *
     engine *e = engine_new(rest_of_url);
     if (!e)
         return -ENOMEM;
-    int err = mq_parameter(q, "max", 0, INT64_MAX, 0, &e->group.max, error, size);
+    int err = mq_parameter(q, "max", 1, INT64_MAX, 0, &e->group.max, error, size);
     if (!err)
         err =
             mq_parameter(q, "busy_ms", 0, BUSY_MOST_MS, BUSY_PRESET_MS, &e->group.store.busy_ms, error, size);
@@ -299,7 +299,6 @@ static void on_close(void *self)
     refuse_all(e->waiting, e->path);
     while ((ops = take_submitted(e)) != NULL)
         refuse_all(ops, e->path);
-    group_leave(&e->group);
     engine_free(e);
 }
 

@@ -62,17 +62,6 @@ void group_fini(group *g)
 
 /* --- the file --- */
 
-/* Is our row still there? A file that was put in the place of the other has none, or somebody else's. */
-static int find_holder(group *g)
-{
-    int64_t is_there = 0;
-    int result = store_number(&g->store, STORE_HOLDER_IS, &is_there, "itii", g->holder, g->self.place,
-                              g->self.pid, g->self.start);
-    if (!is_there)
-        g->holder = 0;
-    return result;
-}
-
 /* Returns: 0, or -errno and the text of it. */
 static int make_ready(group *g, char *error, size_t size)
 {
@@ -86,11 +75,10 @@ static int make_ready(group *g, char *error, size_t size)
     }
     if (g->store.db)
         return 0;
+    g->holder = 0; /* its row is looked for again: it may be another file */
     int err = store_open(&g->store, why, sizeof(why));
-    if (!err) {
-        int result = find_holder(g);
-        return result ? store_failure(&g->store, result, error, size) : 0;
-    }
+    if (!err)
+        return 0;
     snprintf(error, size, "%s: %s", g->store.path, why);
     return err == -ENOSPC || err == -ENOMEM || err == -ETIMEDOUT ? err : -EIO;
 }
@@ -148,7 +136,7 @@ static void forget_transaction(group *g)
 {
     tallies_clear(&g->tallies);
     g->windows = 0;
-    g->has_looked = g->made_room = g->holder_is_new = false;
+    g->has_looked = g->made_room = false;
 }
 
 /* Take everything back. Whatever the file is like: what cannot be undone there is undone when it is opened.
@@ -157,8 +145,7 @@ static void roll_back(group *g, int result)
 {
     if (!sqlite3_get_autocommit(g->store.db))
         store_do(&g->store, STORE_ROLLBACK, "");
-    if (g->holder_is_new)
-        g->holder = 0;
+    g->holder = 0;
     forget_transaction(g);
     if (store_is_broken_by(result))
         store_close(&g->store);
@@ -265,21 +252,4 @@ void group_each_ready(group *g, void (*each)(void *user, const char *queue), voi
     sqlite3_stmt *rows = store_ask(&g->store, STORE_READY_QUEUES, "");
     while (store_next(rows, &result))
         each(user, (const char *)sqlite3_column_text(rows, 0));
-}
-
-void group_leave(group *g)
-{
-    forget_transaction(g);
-    if (!g->holder || !g->store.db)
-        return;
-    int result = store_do(&g->store, STORE_BEGIN, "");
-    g->now_ms = mq_now_ms();
-    if (!result)
-        result = hold_leave(g);
-    if (!result)
-        result = verb_flush(g);
-    if (!result)
-        result = store_do(&g->store, STORE_COMMIT, "");
-    if (result)
-        roll_back(g, result);
 }

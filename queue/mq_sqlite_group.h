@@ -21,10 +21,9 @@ typedef struct group {
     int64_t max; /* messages in a queue; 0: no limit */
 
     process self;
-    int64_t holder;     /* its row in the file, 0 when it has held nothing yet */
-    bool holder_is_new; /* in this transaction */
-    uint64_t lost;      /* where the leases of failed transactions begin, up to the last given; or 0 */
-    uint64_t lease;     /* the last one given: no other of any process is alike */
+    int64_t holder; /* its row in the file, 0 when it has held nothing yet */
+    uint64_t lost;  /* where the leases of failed transactions begin, up to the last given; or 0 */
+    uint64_t lease; /* the last one given: no other of any process is alike */
 
     /* Of one transaction. */
     int64_t now_ms;
@@ -55,9 +54,6 @@ int64_t group_next_due(group *g);
 
 /* Call `each` for the queues that have messages to be taken. It must not use the group. */
 void group_each_ready(group *g, void (*each)(void *user, const char *queue), void *user);
-
-/* Give back what this process holds. */
-void group_leave(group *g);
 
 /* A clock that only goes forwards, in milliseconds. */
 int64_t group_clock_ms(void);

@@ -99,19 +99,17 @@ int hold_release_lost(group *g)
 
 int hold_enter(group *g)
 {
+    const process *self = &g->self;
     if (g->holder)
         return SQLITE_OK;
-    int result = store_do(&g->store, STORE_HOLDER_ADD, "tii", g->self.place, g->self.pid, g->self.start);
-    if (!result) {
+    int result =
+        store_number(&g->store, STORE_HOLDER_FIND, &g->holder, "tii", self->place, self->pid, self->start);
+    if (result || g->holder)
+        return result;
+    result = store_do(&g->store, STORE_HOLDER_ADD, "tii", self->place, self->pid, self->start);
+    if (!result)
         g->holder = store_key(&g->store);
-        g->holder_is_new = true;
-    }
     return result;
-}
-
-int hold_leave(group *g)
-{
-    return g->holder ? release(g, g->holder, OF_ANY_LEASE) : SQLITE_OK;
 }
 
 uint64_t hold_lease(group *g)

@@ -18,9 +18,6 @@ int hold_release_lost(group *g);
 /* Make sure that this process is known as a holder. */
 int hold_enter(group *g);
 
-/* What this process holds is ready, and it is no holder any more. */
-int hold_leave(group *g);
-
 /* A lease, unlike any other. */
 uint64_t hold_lease(group *g);
 
