@@ -15,6 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+/* A suite uses what it needs. */
+#pragma GCC diagnostic ignored "-Wunused-function"
 
 enum { PATIENCE_S = 30, URL_BYTES = 256, LONG_MS = 600000 };
 
@@ -30,8 +34,31 @@ static void memory_start(char url[static URL_BYTES])
     snprintf(url, URL_BYTES, "memory:");
 }
 
+/* A file in a folder of its own. */
+static char sqlite_folder[64];
+
+static void sqlite_start(char url[static URL_BYTES])
+{
+    snprintf(sqlite_folder, sizeof sqlite_folder, "/tmp/mq.XXXXXX");
+    if (!mkdtemp(sqlite_folder))
+        abort(); /* also before there is a test */
+    snprintf(url, URL_BYTES, "sqlite:%s/q.db", sqlite_folder);
+}
+
+static void sqlite_stop(void)
+{
+    static const char *const names[] = {"q.db", "q.db-wal", "q.db-shm"};
+    char path[128];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", sqlite_folder, names[i]);
+        unlink(path);
+    }
+    rmdir(sqlite_folder);
+}
+
 static const engine_row engines[] = {
     {.name = "memory", .small = "max=3", .start = memory_start},
+    {.name = "sqlite", .small = "max=3", .start = sqlite_start, .stop = sqlite_stop},
 };
 
 /* --- open and close --- */
