@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define X(name)                                                                                              \
+#define X(name, alone)                                                                                       \
     extern const char lua_redis_##name[];                                                                    \
     extern const size_t lua_redis_##name##_size;
 MQ_REDIS_SCRIPTS(X)
-X(common)
+X(common, false)
 #undef X
 
 enum { TIMEOUT_LEAST_MS = 10, TIMEOUT_MS = 2000, TIMEOUT_MOST_MS = 600000, DB_MOST = 1000000 };
@@ -80,10 +80,9 @@ static int make_script(redis_script *script, const char *text, size_t n, bool al
 static int make_scripts(mq_redis_engine *e)
 {
     int err = 0;
-#define X(name)                                                                                              \
+#define X(name, alone)                                                                                       \
     if (!err)                                                                                                \
-        err = make_script(&e->scripts[SCRIPT_##name], lua_redis_##name, lua_redis_##name##_size,             \
-                          SCRIPT_##name == SCRIPT_claim);
+        err = make_script(&e->scripts[SCRIPT_##name], lua_redis_##name, lua_redis_##name##_size, alone);
     MQ_REDIS_SCRIPTS(X)
 #undef X
     return err;

@@ -16,21 +16,23 @@ enum {
     QUEUE_BUCKETS = 1024
 };
 
+/* Name, and whether it stands alone: the others begin with what is common. */
 #define MQ_REDIS_SCRIPTS(X)                                                                                  \
-    X(push)                                                                                                  \
-    X(take)                                                                                                  \
-    X(ack)                                                                                                   \
-    X(retry)                                                                                                 \
-    X(dead)                                                                                                  \
-    X(extend)                                                                                                \
-    X(progress)                                                                                              \
-    X(stats)                                                                                                 \
-    X(peek)                                                                                                  \
-    X(purge)                                                                                                 \
-    X(revive)                                                                                                \
-    X(claim)
+    X(push, false)                                                                                           \
+    X(push_once, true)                                                                                       \
+    X(take, false)                                                                                           \
+    X(ack, false)                                                                                            \
+    X(retry, false)                                                                                          \
+    X(dead, false)                                                                                           \
+    X(extend, false)                                                                                         \
+    X(progress, false)                                                                                       \
+    X(stats, false)                                                                                          \
+    X(peek, false)                                                                                           \
+    X(purge, false)                                                                                          \
+    X(revive, false)                                                                                         \
+    X(claim, true)
 
-#define X(name) SCRIPT_##name,
+#define X(name, alone) SCRIPT_##name,
 typedef enum mq_redis_script { MQ_REDIS_SCRIPTS(X) SCRIPTS } mq_redis_script;
 #undef X
 

@@ -52,13 +52,35 @@ static void send_plain(mq_redis_call *c)
     redis_submit(c->engine->client, (redis_arguments){7, p, bytes}, on_pushed, c);
 }
 
+/* With a window a short script. */
+static void send_once(mq_redis_call *c)
+{
+    char key[STEM_BYTES], seen[STEM_BYTES + MQ_ID_BYTES];
+    const mq_op *op = c->op;
+    words w;
+    words_init(&w, WORDS_INLINE);
+    snprintf(key, sizeof(key), "%s:{%s}:s%d", c->engine->prefix, op->queue, op->priority);
+    snprintf(seen, sizeof(seen), "%s:{%s}:id:%s", c->engine->prefix, op->queue, op->id_text);
+    words_add(&w, STR("")); /* the script's digest */
+    words_add(&w, STR("2"));
+    words_add(&w, str_from(key));
+    words_add(&w, str_from(seen));
+    words_add(&w, op->body);
+    words_add(&w, str_from(op->id_text));
+    words_number(&w, op->window_ms);
+    mq_redis_submit_script(c->engine, SCRIPT_push_once, &w, on_pushed, c);
+}
+
 static void send_push(mq_redis_call *c)
 {
     mq_op *op = c->op;
     words w;
     char stem[STEM_BYTES];
-    if (op->delay_ms <= 0 && op->window_ms <= 0 && c->engine->most == 0) {
-        send_plain(c);
+    if (op->delay_ms <= 0 && c->engine->most == 0) {
+        if (op->window_ms <= 0)
+            send_plain(c);
+        else
+            send_once(c);
         return;
     }
     if (mq_redis_begin(&w, c->engine, op->queue, 0, stem) < 0) {
