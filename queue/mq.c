@@ -35,30 +35,67 @@ static const char *put(char **at, str text)
     return begin;
 }
 
-mq_message *mq_message_new(str body, const char *id, const char *from, const char *note, const char *token)
+/* No more than MQ_NOTE_MAX bytes, and no half of a character. */
+static str cut_note(const char *note)
 {
-    str texts[] = {body.p ? body : STR(""), str_from(id), str_from(from), str_from(note), str_from(token)};
-    size_t bytes = 0;
+    str s = str_from(note);
+    if (s.n <= MQ_NOTE_MAX)
+        return s;
+    s.n = MQ_NOTE_MAX;
+    while (s.n > 0 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80)
+        s.n--;
+    return s;
+}
+
+mq_message *mq_message_new_with(size_t own_bytes, str body, const char *id, const char *from,
+                                const char *note, const char *token)
+{
+    str texts[] = {body.p ? body : STR(""), str_from(id), str_from(from), cut_note(note), str_from(token)};
+    size_t head_bytes = sizeof(mq_message) + own_bytes, bytes = head_bytes;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         bytes += texts[i].n + 1;
-    mq_message *m = calloc(1, sizeof(*m) + bytes);
+    mq_message *m = malloc(bytes);
     if (!m)
         return NULL;
-    char *at = (char *)(m + 1);
+    memset(m, 0, head_bytes);
+    char *at = (char *)m + head_bytes;
     m->body = (str){put(&at, texts[0]), body.n};
     m->id = put(&at, texts[1]);
     m->from = put(&at, texts[2]);
     m->note = put(&at, texts[3]);
     m->token = put(&at, texts[4]);
     m->progress = -1;
+    atomic_init(&m->refs, 1);
     return m;
+}
+
+mq_message *mq_message_new(str body, const char *id, const char *from, const char *note, const char *token)
+{
+    return mq_message_new_with(0, body, id, from, note, token);
+}
+
+void mq_message_ref(mq_message *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+}
+
+/* Order: acquire; pairs with the release in mq_message_unref, so what another holder did with it is over. */
+bool mq_message_is_shared(const mq_message *m)
+{
+    return atomic_load_explicit(&m->refs, memory_order_acquire) != 1;
+}
+
+void mq_message_unref(mq_message *m)
+{
+    if (!mq_message_is_shared(m) || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
+        free(m);
 }
 
 void mq_message_free(mq_message *list)
 {
     while (list) {
         mq_message *next = list->next;
-        free(list);
+        mq_message_unref(list);
         list = next;
     }
 }

@@ -11,6 +11,7 @@
 #ifndef QUEUE_MQ_H
 #define QUEUE_MQ_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,7 @@ typedef struct mq_message {
     uint64_t handle;   /* the engine's: where it is ... */
     uint64_t lease;    /* ... and which delivery this is */
     const char *token; /* the engine's: the same as text, or "" */
+    atomic_uint refs;  /* who has it: mq_message_ref and mq_message_unref */
 } mq_message;
 
 /* Make one: the texts are copied, NULL counts as "". Returns: NULL when memory is short. */
@@ -181,6 +183,16 @@ int mq_text_parameter(const mq *q, const char *name, const char *preset, char *r
                       size_t size);
 
 const mq_config *mq_config_of(const mq *q);
+
+/* As mq_message_new, with so many bytes of the engine's own in the same block, at (void *)(m + 1), zeroed. */
+mq_message *mq_message_new_with(size_t own_bytes, str body, const char *id, const char *from,
+                                const char *note, const char *token);
+
+/* An engine may hold on to a message that it has given out: each of the two frees it, and the last does it in
+ * fact. While it is shared, nobody but its taker writes to it. */
+void mq_message_ref(mq_message *m);
+void mq_message_unref(mq_message *m); /* this one, not its list */
+bool mq_message_is_shared(const mq_message *m);
 
 /* Call op->done with that error. The text is made as printf does; NULL: strerror's. */
 void mq_finish(mq_op *op, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -11,12 +11,12 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "queue/timers.h"
 #include "queue/wake.h"
 #include "runtime/hold.h"
 #include "runtime/limits.h"
 #include "runtime/meter.h"
 #include "runtime/runner.h"
-#include "runtime/timers.h"
 
 typedef struct exec {
     const runner *runner;

@@ -13,9 +13,9 @@
 #include "queue/address.h"
 #include "queue/buf.h"
 #include "queue/str.h"
+#include "queue/timers.h"
 #include "runtime/limits.h"
 #include "runtime/route.h"
-#include "runtime/timers.h"
 
 #define TASK_STATES(X)                                                                                       \
     X(FREE)      /* in the slab */                                                                           \

@@ -1,4 +1,4 @@
-#include "runtime/timers.h"
+#include "queue/timers.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * libuv has timers, but ties a handle to one loop for life, while a task waits now on this thread and now on
  * that; so a loop gets one libuv timer, set to the first deadline of this heap. Threads: the owner only.
  * Time: any monotonic clock in nanoseconds, given by the caller, so tests need none. */
-#ifndef RUNTIME_TIMERS_H
-#define RUNTIME_TIMERS_H
+#ifndef QUEUE_TIMERS_H
+#define QUEUE_TIMERS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "runtime/timers.h"
+#include "queue/timers.h"
 
 #include <errno.h>
 #include <stdlib.h>
