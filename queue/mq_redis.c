@@ -27,7 +27,7 @@ static void close_engine(void *self)
         }
     for (size_t i = 0; i < SCRIPTS; i++)
         free((char *)(uintptr_t)e->scripts[i].text.p);
-    pthread_mutex_destroy(&e->watch_lock);
+    watchers_free(e->watchers);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -112,15 +112,11 @@ static int open_engine(const mq *q, const char *rest, void **ret_self, char *err
         return -ENOMEM;
     e->mq = q;
     pthread_mutex_init(&e->lock, NULL);
-    pthread_mutexattr_t recursive;
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&e->watch_lock, &recursive);
-    pthread_mutexattr_destroy(&recursive);
     mq_make_id(e->self);
     if (gethostname(e->node, sizeof(e->node) - 1) < 0 || !e->node[0])
         snprintf(e->node, sizeof(e->node), "node");
-    int err = make_scripts(e);
+    e->watchers = watchers_new();
+    int err = e->watchers ? make_scripts(e) : -ENOMEM;
     if (!err)
         err = open_client(e, rest, error, size);
     if (err) {

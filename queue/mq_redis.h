@@ -8,6 +8,7 @@
 
 #include "queue/mq.h"
 #include "queue/redis.h"
+#include "queue/watchers.h"
 
 enum {
     PREFIX_BYTES = 64,
@@ -48,10 +49,10 @@ typedef struct mq_redis_queue {
     bool is_full;                     /* [lock] is in the list of those in which pushes wait, or did once */
     struct mq_redis_queue *next_full; /* [lock] */
 
-    struct mq_redis_queue *next_watched; /* [watch_lock] */
-    mq_watcher *watchers;                /* [watch_lock] */
-    bool watched;                        /* [watch_lock] is in the list */
-    int64_t due_ms;                      /* [watch_lock] when its watchers are to be called */
+    unsigned watchers;                   /* [lock] how many */
+    int64_t due_ms;                      /* [lock] when they are to be called */
+    bool listed;                         /* [lock] is in the list of those that are watched, or were once */
+    struct mq_redis_queue *next_watched; /* [lock] */
     char name[MQ_NAME_BYTES];
 } mq_redis_queue;
 
@@ -70,10 +71,9 @@ typedef struct mq_redis_engine {
     mq_redis_queue *queues[QUEUE_BUCKETS];
     mq_redis_queue *full; /* [lock] those in which pushes wait */
 
-    pthread_mutex_t watch_lock; /* recursive; held while watchers are called; taken before `lock` */
-    mq_redis_queue *watched;
-    struct mq_redis_cursor *cursors; /* [watch_lock] of the loops that call watchers, the innermost first */
-    int64_t all_ms;                  /* [watch_lock] when all watchers are to be called */
+    mq_redis_queue *watched; /* [lock] */
+    int64_t all_ms;          /* [lock] when all watchers are to be called */
+    watchers *watchers;
 } mq_redis_engine;
 
 /* An operation under way. */

@@ -38,38 +38,18 @@ mq_redis_queue *mq_redis_queue_of(mq_redis_engine *e, const char *name)
 
 /* --- this process's watchers --- */
 
-/* Where a loop over watchers is: one may take itself or another out from inside its call. */
-struct mq_redis_cursor {
-    mq_watcher *next;
-    struct mq_redis_cursor *outer;
-};
-
-static void call_watchers(mq_redis_engine *e, mq_redis_queue *q)
-{
-    pthread_mutex_lock(&e->watch_lock);
-    struct mq_redis_cursor cursor = {q->watchers, e->cursors};
-    e->cursors = &cursor;
-    while (cursor.next) {
-        mq_watcher *w = cursor.next;
-        cursor.next = w->next;
-        w->ready(w->user);
-    }
-    e->cursors = cursor.outer;
-    pthread_mutex_unlock(&e->watch_lock);
-}
-
 void mq_redis_expect(mq_redis_engine *e, mq_redis_queue *q, int64_t in_ms)
 {
     if (in_ms <= 0) {
-        call_watchers(e, q);
+        watchers_call(e->watchers, q->name);
         return;
     }
     int64_t due_ms = redis_now_ms() + in_ms;
-    pthread_mutex_lock(&e->watch_lock);
-    bool sooner = q->watchers && due_ms < q->due_ms;
+    pthread_mutex_lock(&e->lock);
+    bool sooner = q->watchers > 0 && due_ms < q->due_ms;
     if (sooner)
         q->due_ms = due_ms;
-    pthread_mutex_unlock(&e->watch_lock);
+    pthread_mutex_unlock(&e->lock);
     if (sooner && in_ms < LOOK_MS)
         redis_wake(e->client);
 }
@@ -78,23 +58,25 @@ int64_t mq_redis_turn(void *self)
 {
     mq_redis_engine *e = self;
     int64_t now_ms = redis_now_ms();
-    pthread_mutex_lock(&e->watch_lock);
+    pthread_mutex_lock(&e->lock);
     bool all = now_ms >= e->all_ms;
     if (all)
         e->all_ms = now_ms + LOOK_MS;
-    int64_t due_ms = e->all_ms;
-    for (mq_redis_queue *q = e->watched; q; q = q->next_watched) {
+    int64_t first_ms = e->all_ms;
+    for (mq_redis_queue *q = e->watched; q; q = q->next_watched) { /* none leaves this list */
         bool due = now_ms >= q->due_ms;
         if (due)
             q->due_ms = INT64_MAX;
-        if (due || all)
-            call_watchers(e, q);
-        if (q->due_ms < due_ms)
-            due_ms = q->due_ms;
+        if (q->watchers > 0 && (due || all)) {
+            pthread_mutex_unlock(&e->lock);
+            watchers_call(e->watchers, q->name);
+            pthread_mutex_lock(&e->lock);
+        }
+        first_ms = q->due_ms < first_ms ? q->due_ms : first_ms;
     }
-    pthread_mutex_unlock(&e->watch_lock);
+    pthread_mutex_unlock(&e->lock);
     int64_t wait_ms = mq_redis_retry_full(e);
-    return due_ms - now_ms < wait_ms ? due_ms - now_ms : wait_ms;
+    return first_ms - now_ms < wait_ms ? first_ms - now_ms : wait_ms;
 }
 
 /* --- the other processes' --- */
@@ -188,55 +170,35 @@ void mq_redis_watch(void *self, mq_watcher *w)
 {
     mq_redis_engine *e = self;
     char channel[STEM_BYTES];
-    mq_redis_queue *q = mq_redis_queue_of(e, w->queue);
     const mq_config *config = mq_config_of(e->mq);
-    channel_of(e, w->queue, channel);
+    mq_redis_queue *q = mq_redis_queue_of(e, w->queue);
     int err = q ? 0 : -ENOMEM;
-    if (q) {
-        pthread_mutex_lock(&e->watch_lock);
-        w->next = q->watchers;
-        q->watchers = w;
-        q->due_ms = redis_now_ms();
-        if (!q->watched) {
-            q->watched = true;
-            q->next_watched = e->watched;
-            e->watched = q;
-        }
-        if (!w->next)
-            err = redis_subscribe(e->client, channel);
-        pthread_mutex_unlock(&e->watch_lock);
+    channel_of(e, w->queue, channel);
+    pthread_mutex_lock(&e->lock);
+    if (q && q->watchers++ == 0)
+        err = redis_subscribe(e->client, channel);
+    if (q && !q->listed) {
+        q->listed = true;
+        q->next_watched = e->watched;
+        e->watched = q;
     }
+    pthread_mutex_unlock(&e->lock);
     if (err && config->tell)
-        config->tell(config->user, 0, "out of memory: a queue is not watched");
-    redis_wake(e->client);
-}
-
-/* It stays in the list of those that were watched once: that is being walked through, perhaps. */
-static void forget(mq_redis_engine *e, mq_redis_queue *q)
-{
-    char channel[STEM_BYTES];
-    q->due_ms = INT64_MAX;
-    channel_of(e, q->name, channel);
-    redis_unsubscribe(e->client, channel);
+        config->tell(config->user, 0, "out of memory: a queue's watchers are called once a second only");
+    watchers_add(e->watchers, w);
 }
 
 void mq_redis_unwatch(void *self, mq_watcher *w)
 {
     mq_redis_engine *e = self;
+    char channel[STEM_BYTES];
     mq_redis_queue *q = mq_redis_queue_of(e, w->queue);
-    if (!q)
-        return;
-    pthread_mutex_lock(&e->watch_lock);
-    mq_watcher **at = &q->watchers;
-    while (*at && *at != w)
-        at = &(*at)->next;
-    for (struct mq_redis_cursor *c = e->cursors; c; c = c->outer)
-        if (c->next == w)
-            c->next = w->next;
-    if (*at) {
-        *at = w->next;
-        if (!q->watchers)
-            forget(e, q);
+    channel_of(e, w->queue, channel);
+    pthread_mutex_lock(&e->lock);
+    if (q && q->watchers > 0 && --q->watchers == 0) {
+        q->due_ms = INT64_MAX;
+        redis_unsubscribe(e->client, channel);
     }
-    pthread_mutex_unlock(&e->watch_lock);
+    pthread_mutex_unlock(&e->lock);
+    watchers_remove(e->watchers, w);
 }
