@@ -178,6 +178,10 @@ bool mq_id_is_good(str id);
 int mq_parameter(const mq *q, const char *name, int64_t least, int64_t most, int64_t preset, int64_t *ret,
                  char *error, size_t size);
 
+/* The same for a text, which is percent-decoded; `ret` has `room` bytes for it and a NUL. */
+int mq_text_parameter(const mq *q, const char *name, const char *preset, char *ret, size_t room, char *error,
+                      size_t size);
+
 const mq_config *mq_config_of(const mq *q);
 
 /* As mq_message_new, with so many bytes of the engine's own in the same block, at (void *)(m + 1), zeroed. */

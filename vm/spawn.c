@@ -248,9 +248,11 @@ static int on_calendar(lua_State *L)
 
 static int on_open(lua_State *L)
 {
-    static const luaL_Reg native[] = {{"spawn", on_spawn},       {"call", on_call},
-                                      {"stopping", on_stopping}, {"duration", on_duration},
-                                      {"calendar", on_calendar}, {NULL, NULL}};
+    static const luaL_Reg native[] = {{"spawn", on_spawn},
+                                      {"call", on_call},
+                                      {"stopping", on_stopping},
+                                      {"calendar", on_calendar},
+                                      {NULL, NULL}};
     load_chunk(L, "task", 1);
     luaL_newlib(L, native);
     jobs_push_define(L);
