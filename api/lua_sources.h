@@ -16,6 +16,7 @@
     X(limit)                                                                                                 \
     X(path)                                                                                                  \
     X(places)                                                                                                \
+    X(shared)                                                                                                \
     X(suggest)                                                                                               \
     X(tree)                                                                                                  \
     X(unknown)                                                                                               \

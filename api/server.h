@@ -12,6 +12,7 @@
 #include "api/poolsrv.h"
 #include "api/vms.h"
 #include "queue/bucket.h"
+#include "queue/dicts.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -27,6 +28,7 @@ struct ps_server {
     vm_module *modules; /* what ps_server_register was given */
     size_t module_count;
     buckets *buckets; /* of rate limits; it locks for itself */
+    dicts *dicts;     /* shared dictionaries; likewise */
     vms vms;
     vm_config vm_config;
     once told; /* [any] the globals that handlers made */

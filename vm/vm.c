@@ -12,6 +12,7 @@
 #include "vm/limit.h"
 #include "vm/ratelimit.h"
 #include "vm/reply.h"
+#include "vm/shared.h"
 #include "vm/warning.h"
 
 enum { IDLE_GARBAGE_BYTES = 32768 };
@@ -93,6 +94,7 @@ static int set_up(lua_State *L)
     audit_install(L);
     limit_install(L);
     globals_install(L);
+    shared_install(L);
     return 0;
 }
 
@@ -145,6 +147,7 @@ void vm_close(vm *v)
         if (run->live)
             vm_cancel(v, run);
     lua_close(v->L);
+    shared_free(v->shared);
     while (v->runs) {
         vm_run *next = v->runs->next;
         free(v->runs);

@@ -41,6 +41,7 @@ typedef struct vm_config {
     const vm_source *sources;
     size_t source_count;
     struct buckets *buckets; /* for poolsrv.limit; NULL: every request passes */
+    struct dicts *dicts;     /* for poolsrv.shared; NULL: the VM has some of its own */
     const vm_module *modules;
     size_t module_count;
     void *log_user;
