@@ -1,5 +1,6 @@
 """poolsrv.shared: dictionaries and locks of all threads, over the real server."""
 
+import re
 import threading
 
 import pytest
@@ -373,6 +374,24 @@ MISTAKES = [
 def test_mistakes_name_the_method_and_the_argument(server):
     for call, problem in MISTAKES:
         assert problem in error_of(server, call)
+
+
+def test_metrics_count_by_dictionary(serve):
+    server = serve(SHARED + """
+        local small = shared.dict("small", { max_bytes = "64k" })
+        function api.get()
+            for i = 1, 100 do small:set(i, ("x"):rep(10000)) end
+            d:set("k", 1, 0.000001) d:set("l", 1) d:get("l") d:get("l") d:get("none")
+        end
+    """, "--admin", "127.0.0.1:0")
+    assert server.get("/").status == 204
+    text = server.admin("/metrics").text
+    assert re.search(r'^poolsrv_shared_entries{dict="small"} 6$', text, re.M)
+    assert re.search(r'^poolsrv_shared_bytes{dict="small"} 6\d{4}$', text, re.M)
+    assert re.search(r'^poolsrv_shared_evictions_total{dict="small"} 94$', text, re.M)
+    assert re.search(r'^poolsrv_shared_hits_total{dict="d"} 2$', text, re.M)
+    assert re.search(r'^poolsrv_shared_misses_total{dict="d"} 1$', text, re.M)
+    assert re.search(r'^# TYPE poolsrv_shared_expirations_total counter$', text, re.M)
 
 
 # --- strict mode ---
