@@ -17,6 +17,7 @@
     X(path)                                                                                                  \
     X(places)                                                                                                \
     X(queue)                                                                                                 \
+    X(shared)                                                                                                \
     X(suggest)                                                                                               \
     X(task)                                                                                                  \
     X(tree)                                                                                                  \
