@@ -122,7 +122,7 @@ static int transact(group *g, mq_op **ops, mq_op ***waiting_end)
     if (!result)
         result = hold_sweep(g);
     if (!result && group_clock_ms() - g->looked_ms >= LOOK_EVERY_MS)
-        result = hold_look(g);
+        result = holder_look(g);
     if (!result)
         result = run_all(g, ops, waiting_end);
     if (!result)

@@ -69,7 +69,7 @@ static int next_holder(group *g, int64_t *id, process *ret, bool *ret_found)
     return SQLITE_OK;
 }
 
-int hold_look(group *g)
+int holder_look(group *g)
 {
     process holder;
     bool found = true;
@@ -97,7 +97,7 @@ int hold_release_lost(group *g)
                        TALLY_TAKEN);
 }
 
-int hold_enter(group *g)
+int holder_enter(group *g)
 {
     const process *self = &g->self;
     if (g->holder)

@@ -10,13 +10,13 @@
 int hold_sweep(group *g);
 
 /* What is held by processes that have ended is ready. */
-int hold_look(group *g);
+int holder_look(group *g);
 
 /* What failed transactions have taken, if one should have reached the disk, is ready as before. */
 int hold_release_lost(group *g);
 
 /* Make sure that this process is known as a holder. */
-int hold_enter(group *g);
+int holder_enter(group *g);
 
 /* A lease, unlike any other. */
 uint64_t hold_lease(group *g);

@@ -231,12 +231,12 @@ static int take(group *g, mq_op *op, tally *t)
 {
     int result = read_messages(g, op, STORE_TAKE);
     if (!result && !op->messages && !g->has_looked) {
-        result = hold_look(g);
+        result = holder_look(g);
         if (!result)
             result = read_messages(g, op, STORE_TAKE);
     }
     if (!result && op->messages)
-        result = hold_enter(g);
+        result = holder_enter(g);
     for (mq_message *m = op->messages; m && !result; m = m->next)
         result = lease(g, op, m, t);
     return result;
