@@ -17,6 +17,28 @@ static void on_tell(void *user, int level, const char *text)
     log_write(j->log, levels[level], (str){0}, "%s", text);
 }
 
+/* A message to all VMs. `prefix` says of what kind its name is. */
+static void notify(jobs *j, const char *prefix, const char *name, str arguments)
+{
+    char whole[MQ_NAME_BYTES + 16];
+    snprintf(whole, sizeof(whole), "%s:%s", prefix, name);
+    if (!atomic_load_explicit(&j->pool, memory_order_acquire))
+        return; /* no VM serves yet */
+    int err = notice_all(&j->notices, whole, arguments);
+    if (err)
+        log_write(j->log, LOG_LEVEL_WARN, (str){0}, "%s: not all VMs are told: %s", whole,
+                  err == -EAGAIN ? "too many messages wait in them" : "out of memory");
+}
+
+static void on_heard(void *user, const char *channel, str body)
+{
+    jobs *j = user;
+    buf arguments = {0};
+    if (buf_addf(&arguments, "[%.*s,\"%s\"]", (int)body.n, body.p, channel) == 0)
+        notify(j, "channel", channel, buf_str(&arguments));
+    buf_fini(&arguments);
+}
+
 /* --- what VMs ask for --- */
 
 static mq *on_queues(void *user)
@@ -169,7 +191,7 @@ void jobs_init(jobs *j)
 
 int jobs_open(jobs *j, const char *url, logger *log, const run_limits *limits, char *error, size_t size)
 {
-    mq_config config = {on_tell, j};
+    mq_config config = {on_tell, on_heard, j};
     char why[512];
     j->log = log;
     j->limits = *limits;
@@ -266,6 +288,8 @@ static int add_all(jobs *j, vm *v, char *error, size_t size)
             err = add_consumer(j, v, i, &def);
         else if (def.kind == JOB_CLOCK)
             err = add_entry(j, v, i, &def, error, size);
+        else if (def.kind == JOB_NOTICE && strncmp(def.name, "channel:", 8) == 0)
+            err = mq_listen(j->queues, def.name + 8);
     }
     return err;
 }
@@ -291,6 +315,9 @@ static void warn_of_loss(const jobs *j)
 
 void jobs_start(jobs *j, pool *p)
 {
+    run_limits limits = j->limits;
+    limits.route = "a listener";
+    notices_init(&j->notices, p, &limits);
     atomic_store_explicit(&j->pool, p, memory_order_release);
     warn_of_loss(j);
     for (size_t i = 0; i < j->count; i++)

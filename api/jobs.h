@@ -9,6 +9,7 @@
 #include "queue/mq.h"
 #include "runtime/consumer.h"
 #include "runtime/log.h"
+#include "runtime/notice.h"
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
 #include "vm/vm.h"
@@ -28,8 +29,9 @@ typedef struct jobs {
     uint64_t least_limit_ns; /* of time that any of them has; 0: none */
     errand_kind calls;       /* of task.run */
     run_limits limits;       /* what spawned functions have unless they say otherwise */
-    atomic_uint spawned;     /* [any] */
-    atomic_bool ending;      /* [any] the server is about to end */
+    notices notices;
+    atomic_uint spawned; /* [any] */
+    atomic_bool ending;  /* [any] the server is about to end */
 } jobs;
 
 /* Thread: the one that makes the server. */

@@ -16,6 +16,7 @@
     X(limit)                                                                                                 \
     X(path)                                                                                                  \
     X(places)                                                                                                \
+    X(pubsub)                                                                                                \
     X(queue)                                                                                                 \
     X(shared)                                                                                                \
     X(suggest)                                                                                               \

@@ -358,11 +358,32 @@ void mq_unwatch(mq *q, mq_watcher *w)
 
 /* --- operations --- */
 
+void mq_heard(const mq *q, const char *channel, str body)
+{
+    if (q->config.heard)
+        q->config.heard(q->config.user, channel, body);
+}
+
+/* Who listens in this process hears all channels: it is not worth a list. */
+static void publish_here(const mq *q, mq_op *op)
+{
+    mq_heard(q, op->queue, op->body);
+    mq_finish(op, 0, NULL);
+}
+
+int mq_listen(mq *q, const char *channel)
+{
+    return q->engine->listen ? q->engine->listen(q->self, channel) : 0;
+}
+
 void mq_submit(mq *q, mq_op *op)
 {
     op->err = 0;
     op->error[0] = '\0';
-    q->engine->submit(q->self, op);
+    if (op->verb == MQ_PUBLISH && !q->engine->listen)
+        publish_here(q, op);
+    else
+        q->engine->submit(q->self, op);
 }
 
 void mq_finish(mq_op *op, int err, const char *format, ...)

@@ -134,4 +134,5 @@ const mq_engine mq_redis = {.scheme = "redis",
                             .close = close_engine,
                             .submit = mq_redis_submit,
                             .watch = mq_redis_watch,
-                            .unwatch = mq_redis_unwatch};
+                            .unwatch = mq_redis_unwatch,
+                            .listen = mq_redis_listen};

@@ -153,4 +153,11 @@ void mq_redis_on_message(void *self, const char *channel, str message);
 /* Call the watchers whose time has come. Returns: in how many ms that is due again. */
 int64_t mq_redis_turn(void *self);
 
+/* --- mq_redis_publish.c --- */
+
+void mq_redis_publish(mq_redis_call *c);
+int mq_redis_listen(void *self, const char *name);
+/* A message of a subscription: is it of a channel that is listened to? Then it was told. */
+bool mq_redis_hear(mq_redis_engine *e, const char *channel, str message);
+
 #endif

@@ -455,7 +455,7 @@ void mq_redis_submit(void *self, mq_op *op)
         [MQ_RETRY] = settle,       [MQ_DEAD] = settle,         [MQ_GIVE_BACK] = settle,
         [MQ_EXTEND] = settle,      [MQ_PROGRESS] = settle,     [MQ_STATS] = stats,
         [MQ_PEEK] = peek,          [MQ_REVIVE] = begin_revive, [MQ_PURGE] = begin_purge,
-        [MQ_CLAIM] = clock_entry,  [MQ_LAST] = clock_entry,
+        [MQ_CLAIM] = clock_entry,  [MQ_LAST] = clock_entry,    [MQ_PUBLISH] = mq_redis_publish,
     };
     mq_redis_call *c = calloc(1, sizeof(*c));
     if (!c) {

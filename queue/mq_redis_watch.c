@@ -150,6 +150,8 @@ void mq_redis_on_message(void *self, const char *channel, str message)
 {
     mq_redis_engine *e = self;
     char name[MQ_NAME_BYTES];
+    if (mq_redis_hear(e, channel, message))
+        return;
     const char *begin = strchr(channel, '{'), *end = begin ? strrchr(begin, '}') : NULL;
     size_t n = end ? (size_t)(end - begin - 1) : sizeof(name);
     if (n >= sizeof(name))

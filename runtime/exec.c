@@ -114,21 +114,10 @@ void *exec_replace(exec *x, hold *h, void *lost_vm, void *vm)
     return NULL;
 }
 
-/* Nobody waits any more: what the last letters are part of goes. */
-static void drop_letters(exec *x)
-{
-    while (exec_collect(x)) {
-        letter *l = x->letters;
-        x->letters = l->next;
-        assert(l->kind == LETTER_AWAIT);
-        await_unref((await *)l);
-    }
-}
-
 void exec_fini(exec *x)
 {
     assert(!timers_first(&x->parked));
-    drop_letters(x);
+    exec_refuse_letters(x);
     if (x->vm)
         x->runner->leave(x->runner->user, x->vm);
     x->vm = NULL;
@@ -356,17 +345,30 @@ bool exec_collect(exec *x)
     return x->letters != NULL;
 }
 
-/* The task that a letter lets go on, or NULL. */
-static HttpTask *open_letter(exec *x, letter *l)
+static HttpTask *task_of_letter(letter *l)
 {
-    if (l->kind == LETTER_TASK)
-        return (HttpTask *)(void *)((char *)l - offsetof(HttpTask, letter));
-    await *a = (await *)l;
+    return (HttpTask *)(void *)((char *)l - offsetof(HttpTask, letter));
+}
+
+/* The task that waits for it, if one still does. */
+static HttpTask *end_await(exec *x, await *a)
+{
     HttpTask *t = a->waiter;
     a->over = true;
     if (t)
         timers_remove(&x->parked, &t->timer);
     await_unref(a);
+    return t;
+}
+
+/* Run what a letter lets run. Returns: the task, or NULL. */
+static HttpTask *open_letter(exec *x, letter *l)
+{
+    HttpTask *t = l->kind == LETTER_AWAIT ? end_await(x, (await *)l) : task_of_letter(l);
+    if (t && l->kind == LETTER_JOB)
+        exec_run(x, t);
+    else if (t)
+        go_on(x, t);
     return t;
 }
 
@@ -378,9 +380,23 @@ HttpTask *exec_receive(exec *x)
         x->letters = l->next;
         t = open_letter(x, l);
     }
-    if (t)
-        go_on(x, t);
     return t;
+}
+
+void exec_refuse_letters(exec *x)
+{
+    while (exec_collect(x)) {
+        letter *l = x->letters;
+        x->letters = l->next;
+        assert(l->kind != LETTER_TASK && "what waits in a VM ends before its thread");
+        if (l->kind == LETTER_AWAIT) {
+            await_unref((await *)l);
+            continue;
+        }
+        HttpTask *t = task_of_letter(l);
+        give_up(t, "The server is stopping");
+        t->on_done(t);
+    }
 }
 
 bool exec_is_waited_in(const exec *x)

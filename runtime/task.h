@@ -105,7 +105,7 @@ typedef struct HttpTask {
     uint32_t fields_read; /* context fields the handler has read, one bit each */
     struct timer timer;   /* while parked; and the place in it */
     struct inbox *inbox;  /* of the thread that runs it */
-    letter letter;        /* to the thread that is to run it: LETTER_TASK, for one that is PARKED */
+    letter letter;        /* to the thread that is to run it: LETTER_TASK or LETTER_JOB */
     await *await;         /* parked: what it waits for besides the time, a reference, or NULL */
     uint64_t wake_ns;     /* parked: when it wants to go on, monotonic */
     uint64_t deadline_ns; /* when its handler has waited too long, or 0 */

@@ -124,7 +124,7 @@ static int push_outcome(lua_State *L, const mq_op *op, push_results *results)
     return 3;
 }
 
-static push_results *const results_of[MQ_LAST + 1];
+static push_results *const results_of[MQ_PUBLISH + 1];
 
 static int on_over(lua_State *L, int status, lua_KContext box)
 {
@@ -180,6 +180,22 @@ static buf *body_of(lua_State *L)
     return body;
 }
 
+/* Begin one with the value at 2 as its body. */
+static asked *new_asked_with(lua_State *L, mq_verb verb, str name)
+{
+    buf *body = body_of(L);
+    body->n = 0;
+    json_encode(L, 2, body, 0);
+    if (buf_add(body, "", 1) < 0)
+        luaL_error(L, "not enough memory");
+    asked *q = new_asked(L, verb);
+    memcpy(q->queue, name.p, name.n + 1);
+    q->body = *body; /* an engine may need it for longer than this call */
+    *body = (buf){0};
+    q->op.body = (str){q->body.p, q->body.n - 1};
+    return q;
+}
+
 /* push(queue, value, delay_ms, id or nil, priority, window_ms, wait_ms) -> id, whether it is a duplicate; or
  * nil, why, and a word for it */
 static int on_push(lua_State *L)
@@ -198,25 +214,29 @@ static int on_push(lua_State *L)
     int64_t wait_ms = luaL_optinteger(L, 7, 0);
     int priority = (int)luaL_optinteger(L, 5, 0);
     bool can_wait = push_way(L, "queue.push");
-    buf *body = body_of(L);
-    body->n = 0;
-    json_encode(L, 2, body, 0);
-    if (buf_add(body, "", 1) < 0)
-        return luaL_error(L, "not enough memory");
-    asked *q = new_asked(L, MQ_PUSH);
-    memcpy(q->queue, name.p, name.n + 1);
+    asked *q = new_asked_with(L, MQ_PUSH, name);
     if (id.n) {
         memcpy(q->id, id.p, id.n + 1);
         q->op.id = q->id;
     }
-    q->body = *body; /* an engine may need it for longer than this call */
-    *body = (buf){0};
-    q->op.body = (str){q->body.p, q->body.n - 1};
     q->op.delay_ms = delay_ms;
     q->op.window_ms = window_ms;
     q->op.wait_ms = wait_ms;
     q->op.priority = priority;
     return ask(L, queues, q, can_wait);
+}
+
+/* publish(channel, value) -> true; or nil, why, and a word for it */
+static int on_publish(lua_State *L)
+{
+    mq *queues = queues_of(L, "pubsub.publish");
+    str name;
+    name.p = luaL_checklstring(L, 1, &name.n);
+    luaL_argcheck(L, mq_name_is_good(name), 1, "a channel's name is of letters, digits and \"._-\"");
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    bool can_wait = push_way(L, "pubsub.publish");
+    return ask(L, queues, new_asked_with(L, MQ_PUBLISH, name), can_wait);
 }
 
 /* --- looking --- */
@@ -296,9 +316,10 @@ static int push_nothing(lua_State *L, const mq_op *op)
     return 1;
 }
 
-static push_results *const results_of[MQ_LAST + 1] = {
-    [MQ_PUSH] = push_pushed,  [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
-    [MQ_REVIVE] = push_count, [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
+static push_results *const results_of[MQ_PUBLISH + 1] = {
+    [MQ_PUSH] = push_pushed,     [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
+    [MQ_REVIVE] = push_count,    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
+    [MQ_PUBLISH] = push_nothing,
 };
 
 /* The queue is the first argument; "" means all, where that makes sense. */
@@ -405,7 +426,17 @@ static void install_job_methods(lua_State *L)
     lua_pop(L, 1);
 }
 
-/* --- the module --- */
+/* --- the modules --- */
+
+static int on_open_pubsub(lua_State *L)
+{
+    load_chunk(L, "pubsub", 1);
+    lua_pushcfunction(L, on_publish);
+    jobs_push_define(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
+    lua_call(L, 3, 1);
+    return 1;
+}
 
 static int on_open(lua_State *L)
 {
@@ -441,5 +472,7 @@ void mqueue_install(lua_State *L)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, on_open);
     lua_setfield(L, -2, "poolsrv.queue");
+    lua_pushcfunction(L, on_open_pubsub);
+    lua_setfield(L, -2, "poolsrv.pubsub");
     lua_pop(L, 1);
 }
