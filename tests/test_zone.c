@@ -523,6 +523,14 @@ START_TEST(counts_that_do_not_fit_are_found)
 }
 END_TEST
 
+START_TEST(two_transitions_at_once_are_refused)
+{
+    file f = make_file(three_offsets_s, 3, "\n\n");
+    memcpy(f.bytes + TIMES + 8, f.bytes + TIMES, 8);
+    assert_refused(&f, "order");
+}
+END_TEST
+
 START_TEST(more_transitions_than_any_zone_has_are_refused)
 {
     static unsigned char large[44 + 10 + 44 + 2001 * 9 + 10 + 2];
@@ -635,6 +643,8 @@ static const struct {
     {"XXX0YYY,M1.1.0/-167,M2.1.0/167", 1735776000, HOUR}, /* from 2024-12-29 01:00 on */
     {"XXX0YYY,M12.5.0/167,M2.1.0", 1735948800 - 1, 0},    /* from 2025-01-04 23:00 on */
     {"XXX0YYY,M12.5.0/167,M2.1.0", 1736031600, HOUR},
+    {"XXX0YYY,M1.1.0/-167,M2.1.0/167", 1735516800, HOUR}, /* 30 December 2024: the turn is 2025's */
+    {"XXX0YYY,J365/100,J364/100", 1735689600, HOUR}, /* 1 January 2025: 2024's are to come, 2023's counts */
     {"XXX0YYY,M6.4.1/0,M6.5.1/0", 1782086400,
      HOUR}, /* 22 June 2026, the fourth Monday; the last is the 29th */
 };
@@ -715,6 +725,19 @@ START_TEST(the_next_turn_is_found)
 }
 END_TEST
 
+START_TEST(the_next_turn_may_be_one_of_the_years_beside)
+{
+    zone_rule rule;
+    int64_t next_s = 0;
+    ck_assert(zone_rule_parse(STR("XXX0YYY,M12.5.0/167,M2.1.0"), &rule));
+    ck_assert(zone_rule_next(&rule, at(2025, 1, 1, 0, 0), &next_s));
+    ck_assert_int_eq(next_s, at(2025, 1, 4, 23, 0)); /* 2024's */
+    ck_assert(zone_rule_parse(STR("XXX0YYY,J1/-100,J2/-120"), &rule));
+    ck_assert(zone_rule_next(&rule, at(2024, 12, 31, 0, 0), &next_s));
+    ck_assert_int_eq(next_s, at(2025, 12, 27, 20, 0)); /* 2026's */
+}
+END_TEST
+
 /* --- local times, by hand --- */
 
 START_TEST(gap_and_overlap_in_berlin)
@@ -756,6 +779,7 @@ static Suite *zone_suite(void)
     tcase_add_test(tc, a_rule_begins_with_the_last_transition);
     tcase_add_loop_test(tc, damage_is_found, 0, sizeof(damages) / sizeof(damages[0]));
     tcase_add_test(tc, counts_that_do_not_fit_are_found);
+    tcase_add_test(tc, two_transitions_at_once_are_refused);
     tcase_add_test(tc, more_transitions_than_any_zone_has_are_refused);
     tcase_add_test(tc, three_times_for_one_local_time_are_two);
     tcase_add_test(tc, times_at_the_ends_do_no_harm);
@@ -763,6 +787,7 @@ static Suite *zone_suite(void)
     tcase_add_loop_test(tc, a_rule_gives_its_offset, 0, sizeof(rules) / sizeof(rules[0]));
     tcase_add_loop_test(tc, what_is_no_rule_is_refused, 0, sizeof(bad_rules) / sizeof(bad_rules[0]));
     tcase_add_test(tc, the_next_turn_is_found);
+    tcase_add_test(tc, the_next_turn_may_be_one_of_the_years_beside);
     tcase_add_test(tc, gap_and_overlap_in_berlin);
     suite_add_tcase(s, tc);
     TCase *beside = tcase_create("beside Python");
