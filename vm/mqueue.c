@@ -9,6 +9,7 @@
 #include "vm/json.h"
 #include "vm/lengths.h"
 #include "vm/load.h"
+#include "vm/push.h"
 #include "vm/wait.h"
 
 #define JOB_MT "poolsrv.job"
@@ -34,7 +35,7 @@ static void free_asked(await *a)
     free(q);
 }
 
-static mq *queues_of(lua_State *L, const char *title)
+mq *mqueue_queues(lua_State *L, const char *title)
 {
     const vm_host *host = vm_of(L)->config.host;
     mq *q = host ? host->queues(host->user) : NULL;
@@ -94,7 +95,7 @@ static void on_done(mq_op *op)
 
 typedef int push_results(lua_State *L, const mq_op *op);
 
-static const char *code_of(int err)
+const char *mqueue_code(int err)
 {
     switch (err) {
     case -EAGAIN:
@@ -120,7 +121,7 @@ static int push_outcome(lua_State *L, const mq_op *op, push_results *results)
         return results(L, op);
     lua_pushnil(L);
     lua_pushstring(L, op->error);
-    lua_pushstring(L, code_of(op->err));
+    lua_pushstring(L, mqueue_code(op->err));
     return 3;
 }
 
@@ -163,14 +164,7 @@ static bool push_way(lua_State *L, const char *title)
     return can_wait;
 }
 
-/* --- pushing --- */
-
-static int push_pushed(lua_State *L, const mq_op *op)
-{
-    lua_pushstring(L, op->id_text);
-    lua_pushboolean(L, op->duplicate);
-    return 2;
-}
+/* --- channels --- */
 
 static buf *body_of(lua_State *L)
 {
@@ -196,40 +190,10 @@ static asked *new_asked_with(lua_State *L, mq_verb verb, str name)
     return q;
 }
 
-/* push(queue, value, delay_ms, id or nil, priority, window_ms, wait_ms) -> id, whether it is a duplicate; or
- * nil, why, and a word for it */
-static int on_push(lua_State *L)
-{
-    mq *queues = queues_of(L, "queue.push");
-    str name, id = {0};
-    name.p = luaL_checklstring(L, 1, &name.n);
-    luaL_argcheck(L, mq_name_is_good(name), 1, "a queue's name is of letters, digits and \"._-\"");
-    luaL_checkany(L, 2);
-    if (!lua_isnoneornil(L, 4)) {
-        id.p = luaL_checklstring(L, 4, &id.n);
-        luaL_argcheck(L, mq_id_is_good(id), 4,
-                      "an id is of 1 to 127 printable ASCII characters without spaces");
-    }
-    int64_t delay_ms = luaL_optinteger(L, 3, 0), window_ms = luaL_optinteger(L, 6, 0);
-    int64_t wait_ms = luaL_optinteger(L, 7, 0);
-    int priority = (int)luaL_optinteger(L, 5, 0);
-    bool can_wait = push_way(L, "queue.push");
-    asked *q = new_asked_with(L, MQ_PUSH, name);
-    if (id.n) {
-        memcpy(q->id, id.p, id.n + 1);
-        q->op.id = q->id;
-    }
-    q->op.delay_ms = delay_ms;
-    q->op.window_ms = window_ms;
-    q->op.wait_ms = wait_ms;
-    q->op.priority = priority;
-    return ask(L, queues, q, can_wait);
-}
-
 /* publish(channel, value) -> true; or nil, why, and a word for it */
 static int on_publish(lua_State *L)
 {
-    mq *queues = queues_of(L, "pubsub.publish");
+    mq *queues = mqueue_queues(L, "pubsub.publish");
     str name;
     name.p = luaL_checklstring(L, 1, &name.n);
     luaL_argcheck(L, mq_name_is_good(name), 1, "a channel's name is of letters, digits and \"._-\"");
@@ -317,15 +281,14 @@ static int push_nothing(lua_State *L, const mq_op *op)
 }
 
 static push_results *const results_of[MQ_PUBLISH + 1] = {
-    [MQ_PUSH] = push_pushed,     [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
-    [MQ_REVIVE] = push_count,    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
-    [MQ_PUBLISH] = push_nothing,
+    [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,      [MQ_REVIVE] = push_count,
+    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing, [MQ_PUBLISH] = push_nothing,
 };
 
 /* The queue is the first argument; "" means all, where that makes sense. */
 static int ask_about(lua_State *L, mq_verb verb, const char *title, bool (*is_good)(str), unsigned most)
 {
-    mq *queues = queues_of(L, title);
+    mq *queues = mqueue_queues(L, title);
     char name[MQ_NAME_BYTES], id[MQ_ID_BYTES] = "";
     copy_name(L, 1, name, sizeof(name), is_good, "a queue's name is of letters, digits and \"._-\"");
     if (verb == MQ_REVIVE && !lua_isnoneornil(L, 2))
@@ -396,7 +359,7 @@ static int on_progress(lua_State *L)
     const mq_message *m = check_message(L, "job:progress");
     double progress = luaL_checknumber(L, 2);
     luaL_argcheck(L, progress >= 0 && progress < 1e300, 2, "a number from 0 on");
-    mq *queues = queues_of(L, "job:progress");
+    mq *queues = mqueue_queues(L, "job:progress");
     asked *q = new_asked(L, MQ_PROGRESS);
     mq_message *copy = mq_message_new(STR(""), m->id, NULL, NULL, m->token);
     const char *name = vm_of(L)->running->request.job->name;
@@ -440,14 +403,16 @@ static int on_open_pubsub(lua_State *L)
 
 static int on_open(lua_State *L)
 {
-    static const luaL_Reg native[] = {{"push", on_push},   {"stats", on_stats}, {"peek", on_peek},
-                                      {"retry", on_retry}, {"purge", on_purge}, {NULL, NULL}};
+    static const luaL_Reg native[] = {{"push", push_on_push}, {"stats", on_stats}, {"peek", on_peek},
+                                      {"retry", on_retry},    {"purge", on_purge}, {NULL, NULL}};
     load_chunk(L, "queue", 1);
     luaL_newlib(L, native);
     jobs_push_define(L);
     lua_setfield(L, -2, "define");
     lua_pushcfunction(L, lengths_read);
     lua_setfield(L, -2, "duration");
+    lua_pushcfunction(L, push_on_push_all);
+    lua_setfield(L, -2, "push_all");
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 2, 1);
     return 1;

@@ -9,7 +9,17 @@
 
 #include <lua.h>
 
+#include "queue/mq.h"
+
 /* Make it known to `require`. Stack: [-0, +0, m] */
 void mqueue_install(lua_State *L);
+
+/* --- for vm/push.c --- */
+
+/* The server's queues; raises where there are none yet. */
+mq *mqueue_queues(lua_State *L, const char *title);
+
+/* A word for an operation's error: "full". */
+const char *mqueue_code(int err);
 
 #endif
