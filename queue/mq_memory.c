@@ -409,7 +409,7 @@ static mem_item *pick(mem_queue *q, const mq_op *op, outcome *o)
         if (!it)
             continue;
         it->is_settled = true;
-        it->heir = it->next = NULL;
+        it->previous = it->next = NULL;
         *end_of = it;
         end_of = &it->next;
     }
@@ -424,10 +424,11 @@ static int find_heirs(mem_item *chain, const char *from, const char *note)
 {
     for (mem_item *it = chain; it; it = it->next) {
         if (from || (note && *note))
-            it->heir = mem_item_copy(it, from ? from : it->from, note ? note : it->note);
+            it->previous =
+                mem_item_copy(it, from ? from : mem_item_from(it), note ? note : mem_item_note(it));
         else
-            mq_message_ref(mem_item_message(it->heir = it));
-        if (!it->heir)
+            mq_message_ref(mem_item_message(it->previous = it));
+        if (!it->previous)
             return -ENOMEM;
     }
     return 0;
@@ -439,7 +440,7 @@ static mem_item *replace(mem_queue *q, mem_item *chain)
 {
     mem_item *heirs = NULL, **end_of = &heirs;
     while (chain) {
-        mem_item *it = chain, *heir = it->heir;
+        mem_item *it = chain, *heir = it->previous;
         chain = it->next;
         it->is_settled = false;
         if (!heir)
@@ -457,8 +458,8 @@ static mem_item *replace(mem_queue *q, mem_item *chain)
 static void forget_heirs(mem_item *chain)
 {
     for (mem_item *it = chain; it; it = it->next) {
-        mem_item_unref(it->heir);
-        it->heir = NULL;
+        mem_item_unref(it->previous);
+        it->previous = NULL;
     }
 }
 
@@ -573,7 +574,7 @@ static mem_item *find_revived(mem_queue *q, const char *id)
     mem_item *first = NULL, **end_of = &first;
     for (mem_item *it = mem_queue_after(q, NULL), *next; it; it = next) {
         next = mem_queue_after(q, it);
-        if (!*it->from || (!all && strcmp(mem_item_message(it)->id, id) != 0))
+        if (!*mem_item_from(it) || (!all && strcmp(mem_item_message(it)->id, id) != 0))
             continue;
         mem_queue_remove(q, it);
         *end_of = it;
@@ -596,17 +597,17 @@ static mem_item *find_revived(mem_queue *q, const char *id)
 static bool revive_one(engine *e, mem_queue *q, mem_item *it, int64_t now_ms)
 {
     after a = {.ready = true};
-    mem_queue *to = *it->from ? find(e, it->from, true) : q;
+    mem_queue *to = *mem_item_from(it) ? find(e, mem_item_from(it), true) : q;
     bool found = to != NULL;
     if (!found)
         to = q;
     pthread_mutex_lock(&to->lock);
     to->exists = true;
     it->ready_ms = now_ms;
-    if (found && *it->from) {
+    if (found && *mem_item_from(it)) {
         it->attempt = 0;
         it->progress = -1;
-        it->from = it->note = "";
+        it->is_revived = true;
     }
     mem_queue_put(to, it);
     pthread_mutex_unlock(&to->lock);
