@@ -3,7 +3,7 @@
  *     load_queue_memory [--messages N] [--rounds N] [--body BYTES] [--depth N]
  *
  * One thread pushes N messages (1000000), one takes them 64 at a time, acknowledges and frees them; then the
- * same number of items, malloc'ed with the same body, goes through a bare ring. No more than --depth (4096)
+ * same number of items, malloc'ed with the same body, goes through a bare ring. No more than --depth (16384)
  * are under way. A thread that finds nothing,
  * or no room, yields. Rounds (9) are interleaved. Prints messages per second of each round's two halves,
  * their medians, and the median of the rounds' ratios. The ring is a ruler: it has one queue, one producer,
@@ -27,7 +27,7 @@ typedef struct options {
     long messages, rounds, body_bytes, depth;
 } options;
 
-static options opt = {.messages = 1000000, .rounds = 9, .body_bytes = 64, .depth = 4096};
+static options opt = {.messages = 1000000, .rounds = 9, .body_bytes = 64, .depth = 16384};
 static char body[BODY_MAX];
 
 static void die(const char *what)

@@ -100,12 +100,12 @@ void mem_push_admit(mem_engine *e, mem_queue *q, mem_after *a)
     q->waiting_first_ns = UINT64_MAX;
 }
 
-static mem_item *item_of(mq_op *op)
+static mem_item *item_of(mq_op *op, int64_t now_ms)
 {
     if (op->id && *op->id)
         snprintf(op->id_text, sizeof(op->id_text), "%s", op->id);
     else
-        mq_make_id(op->id_text);
+        mq_make_id_at(op->id_text, now_ms);
     mem_item *it = mem_item_new(op->body, op->id_text, NULL, NULL);
     int most = MQ_PRIORITIES - 1, priority = op->priority < most ? op->priority : most;
     if (it)
@@ -117,14 +117,14 @@ void mem_push(mem_engine *e, mq_op *op)
 {
     mem_after a = {0};
     bool waits = false;
+    int64_t now_ms = mq_now_ms();
     int err = op->delay_ms > 0 || op->wait_ms > 0 ? mem_engine_start_thread(e) : 0;
     mem_queue *q = err ? NULL : mem_engine_find(e, op->queue, true);
-    mem_item *it = q ? item_of(op) : NULL;
+    mem_item *it = q ? item_of(op, now_ms) : NULL;
     if (!it) {
         mq_finish(op, err ? err : -ENOMEM, NULL);
         return;
     }
-    int64_t now_ms = mq_now_ms();
     pthread_mutex_lock(&q->lock);
     op->err = place(e, q, op, now_ms, &it, &a.ready);
     waits = op->err == -EAGAIN && op->wait_ms > 0;
