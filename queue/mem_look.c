@@ -41,18 +41,15 @@ static mem_item *take_out(mem_queue *q, const char *id)
     return first;
 }
 
-/* Back to where it came from, or where it is. Returns: false when there is no memory to make that queue. */
-static bool revive_one(mem_engine *e, mem_queue *q, mem_item *it, int64_t now_ms)
+/* Back to where it came from, which is there still, as all queues are; or where it is. */
+static void revive(mem_engine *e, mem_queue *q, mem_item *it, int64_t now_ms)
 {
     mem_after a = {.ready = true};
-    mem_queue *to = *mem_item_from(it) ? mem_engine_find(e, mem_item_from(it), true) : q;
-    bool found = to != NULL;
-    if (!found)
-        to = q;
+    bool is_dead = *mem_item_from(it) != '\0';
+    mem_queue *to = is_dead ? mem_engine_find(e, mem_item_from(it), false) : q;
     pthread_mutex_lock(&to->lock);
-    to->exists = true;
     it->ready_ms = now_ms;
-    if (found && *mem_item_from(it)) {
+    if (is_dead) {
         it->attempt = 0;
         it->progress = -1;
         it->is_revived = true;
@@ -60,13 +57,11 @@ static bool revive_one(mem_engine *e, mem_queue *q, mem_item *it, int64_t now_ms
     mem_queue_put(to, it);
     pthread_mutex_unlock(&to->lock);
     mem_engine_follow(e, to, &a);
-    return found;
 }
 
 void mem_look_revive(mem_engine *e, mq_op *op)
 {
     mem_after a = {0};
-    int err = 0;
     mem_queue *q = mem_engine_find(e, op->queue, false);
     op->count = 0;
     if (q) {
@@ -76,10 +71,8 @@ void mem_look_revive(mem_engine *e, mq_op *op)
         pthread_mutex_unlock(&q->lock);
         for (mem_item *it = chain, *next; it; it = next) {
             next = it->next;
-            if (revive_one(e, q, it, now_ms))
-                op->count++;
-            else
-                err = -ENOMEM;
+            revive(e, q, it, now_ms);
+            op->count++;
         }
         pthread_mutex_lock(&q->lock);
         mem_push_admit(e, q, &a);
@@ -87,7 +80,7 @@ void mem_look_revive(mem_engine *e, mq_op *op)
         pthread_mutex_unlock(&q->lock);
         mem_engine_follow(e, q, &a);
     }
-    mq_finish(op, err, NULL);
+    mq_finish(op, 0, NULL);
 }
 
 void mem_look_purge(mem_engine *e, mq_op *op)

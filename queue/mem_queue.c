@@ -23,8 +23,6 @@ mem_queue *mem_queue_new(const char *name, uint64_t leases)
 
 void mem_queue_free(mem_queue *q)
 {
-    if (!q)
-        return;
     for (uint32_t i = 0; i < q->slots_used; i++) {
         mem_item *it = q->slots[i].item;
         if (it)

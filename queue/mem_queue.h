@@ -60,7 +60,7 @@ typedef struct mem_queue {
 
 /* `leases`: where its numbers of deliveries begin, so that no two queues have the same. */
 mem_queue *mem_queue_new(const char *name, uint64_t leases);
-/* With all that is inside, but pushes that wait. NULL is fine. */
+/* With all that is inside, but pushes that wait. */
 void mem_queue_free(mem_queue *q);
 
 /* --- items --- */

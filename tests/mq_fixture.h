@@ -30,6 +30,7 @@ static void memory_start(char url[static URL_BYTES])
     snprintf(url, URL_BYTES, "memory:");
 }
 
+/* The first is memory. */
 static const engine_row engines[] = {
     {.name = "memory", .small = "max=3", .start = memory_start},
 };

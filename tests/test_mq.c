@@ -1042,6 +1042,30 @@ START_TEST(without_a_lease_a_message_is_held_until_it_is_settled)
 }
 END_TEST
 
+static later next_one;
+
+static void submit_next(mq_op *op)
+{
+    tally_add(&((later *)op)->done);
+    next_one = (later){.op = {.verb = MQ_PUSH, .queue = "a", .body = STR("5")}};
+    submit_later(&next_one);
+}
+
+START_TEST(what_is_submitted_while_it_closes_is_refused)
+{
+    mq_message *m = fill(0);
+    later l = {.op = {.verb = MQ_PUSH, .queue = "a", .body = STR("4"), .wait_ms = LONG_MS}, .done = TALLY};
+    l.op.done = submit_next;
+    mq_submit(q, &l.op);
+    mq_message_free(m);
+    mq_close(q);
+    q = NULL;
+    ck_assert(is_done(&l));
+    ck_assert(is_done(&next_one));
+    ck_assert_int_eq(next_one.op.err, -ESHUTDOWN);
+}
+END_TEST
+
 START_TEST(more_ids_than_messages_fit_are_told_of_once)
 {
     char id[8];
@@ -1213,6 +1237,7 @@ int main(void)
     TCase *memory = tcase_create("memory");
     tcase_add_checked_fixture(memory, NULL, close_engine);
     tcase_add_test(memory, without_a_lease_a_message_is_held_until_it_is_settled);
+    tcase_add_test(memory, what_is_submitted_while_it_closes_is_refused);
     tcase_add_test(memory, more_ids_than_messages_fit_are_told_of_once);
     tcase_add_test(memory, many_delays_that_end_together_are_all_delivered);
     suite_add_tcase(suite, memory);

@@ -5,9 +5,9 @@
  * small blocks from a free extent that is more than 64 times as large as it asks for, so what is freed in the
  * order it was made, as the messages of a queue are, grows into extents that are not used again: with 16,384
  * messages under way that came to six times the memory, a page fault for each 35th message, and three times
- * the processor time. The factor is 2 to the power of lg_extent_max_active_fit. `malloc_conf` is the name that
- * jemalloc(3) gives this text, under TUNING; MALLOC_CONF in the environment comes after it. Without jemalloc
- * nobody reads it. */
+ * the processor time. The factor is 2 to the power of lg_extent_max_active_fit. `malloc_conf` is the name
+ * that jemalloc(3) gives this text, under TUNING; MALLOC_CONF in the environment comes after it. Without
+ * jemalloc nobody reads it. */
 
 /* jemalloc looks for it among what the program exports. */
 extern const char *malloc_conf;
