@@ -126,6 +126,44 @@ START_TEST(two_engines_share_a_file)
 }
 END_TEST
 
+enum { OPENERS = 8 };
+
+static pthread_barrier_t all_there;
+
+static void *open_and_push(void *user)
+{
+    char error[MQ_ERROR_BYTES] = "";
+    mq **mine = user;
+    pthread_barrier_wait(&all_there);
+    ck_assert_msg(try_open(NULL, mine, error) == 0, "%s", error);
+    mq_op op = {.verb = MQ_PUSH, .queue = "a", .body = STR("1")};
+    ck_assert_msg(mq_call(*mine, &op) == 0, "%s", op.error);
+    return NULL;
+}
+
+START_TEST(many_can_open_a_new_file_at_once)
+{
+    enum { ROUNDS = 10 };
+    pthread_t threads[OPENERS];
+    mq *opened[OPENERS];
+    pthread_barrier_init(&all_there, NULL, OPENERS);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (row = engines; strcmp(row->name, "sqlite") != 0; row++)
+            ;
+        row->start(engine_url);
+        for (int i = 0; i < OPENERS; i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, open_and_push, &opened[i]), 0);
+        for (int i = 0; i < OPENERS; i++)
+            pthread_join(threads[i], NULL);
+        q = opened[0];
+        expect_counts("a", OPENERS, 0, 0);
+        for (int i = 1; i < OPENERS; i++)
+            mq_close(opened[i]);
+        close_engine();
+    }
+}
+END_TEST
+
 START_TEST(what_another_process_pushes_is_noticed)
 {
     start(NULL);
@@ -584,6 +622,7 @@ int main(void)
     tcase_add_test(tests, all_that_is_known_of_a_message_is_there_again);
     tcase_add_test(tests, a_name_that_sqlite_takes_for_something_else_is_a_file);
     tcase_add_test(tests, two_engines_share_a_file);
+    tcase_add_test(tests, many_can_open_a_new_file_at_once);
     tcase_add_test(tests, what_another_process_pushes_is_noticed);
     tcase_add_test(tests, another_process_hears_of_what_is_pushed_here);
     tcase_add_test(tests, room_that_another_process_makes_is_noticed);
