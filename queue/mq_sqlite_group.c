@@ -11,9 +11,8 @@
 #include "queue/mq_sqlite_verbs.h"
 
 enum {
-    LOOK_EVERY_MS = 1000,    /* for holders that have ended, where nobody asks for more */
-    CHECKPOINT_PAGES = 2000, /* of the log: 8 MB */
-    FORGET_A_WINDOW = 2,     /* ids forgotten for each one remembered, so their number follows the load */
+    LOOK_EVERY_MS = 1000, /* for holders that have ended, where nobody asks for more */
+    FORGET_A_WINDOW = 2,  /* ids forgotten for each one remembered, so their number follows the load */
     FORGET_LEAST = 16,
     LEASE_DRAWN_BITS = 31,
     LEASE_COUNT_BITS = 32
@@ -184,11 +183,9 @@ static void note(group *g, int err, const char *error)
 
 static void checkpoint(group *g)
 {
-    if (g->store.wal_pages < CHECKPOINT_PAGES)
-        return;
     char error[MQ_ERROR_BYTES];
     int result = store_checkpoint(&g->store);
-    if (!result || (result & 0xff) == SQLITE_BUSY)
+    if (!result)
         return;
     note(g, store_failure(&g->store, result, error, sizeof(error)), error);
     if (store_is_broken_by(result))

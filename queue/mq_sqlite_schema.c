@@ -1,6 +1,7 @@
 #include "queue/mq_sqlite_schema.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,6 +43,12 @@ static const char settings[] =
     "PRAGMA cache_size = -16000;"
     "PRAGMA journal_size_limit = 67108864;"; /* what a burst leaves is given back */
 
+/* As the user that files are opened as. */
+static bool may(const char *path, int mode)
+{
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+}
+
 int schema_look_at_path(const char *path, char *error, size_t size)
 {
     struct stat is;
@@ -62,11 +69,11 @@ int schema_look_at_path(const char *path, char *error, size_t size)
         snprintf(error, size, "it is no file%s", S_ISDIR(is.st_mode) ? ", but a folder" : "");
         return -EISDIR;
     }
-    if (there && access(path, R_OK | W_OK)) {
+    if (there && !may(path, R_OK | W_OK)) {
         snprintf(error, size, "this user may not write the file");
         return -EACCES;
     }
-    if (access(folder ? text : ".", W_OK | X_OK)) {
+    if (!may(folder ? text : ".", W_OK | X_OK)) {
         snprintf(error, size,
                  "this user may not write to the folder %s, and SQLite has files of its own there",
                  folder ? text : ".");

@@ -214,6 +214,15 @@ static int read_messages(group *g, mq_op *op, store_statement which)
     return result;
 }
 
+/* Copies: nothing can be settled by them. */
+static int look_at(group *g, mq_op *op)
+{
+    int result = read_messages(g, op, STORE_PEEK);
+    for (mq_message *m = op->messages; m; m = m->next)
+        m->handle = m->lease = 0;
+    return result;
+}
+
 static int lease(group *g, const mq_op *op, mq_message *m, tally *t)
 {
     int64_t end_ms = lease_end(g, op->lease_ms);
@@ -447,7 +456,7 @@ static int run_on_queue(group *g, mq_op *op, tally *t, bool *ret_waits)
     case MQ_PROGRESS:
         return settle(g, op, t, progress_one, t, TALLY_TAKEN);
     case MQ_PEEK:
-        return read_messages(g, op, STORE_PEEK);
+        return look_at(g, op);
     case MQ_REVIVE:
         return revive(g, op, t);
     default:
