@@ -31,6 +31,7 @@ enum {
     X(peek, false)                                                                                           \
     X(purge, false)                                                                                          \
     X(revive, false)                                                                                         \
+    X(rescue, false)                                                                                         \
     X(claim, true)
 
 #define X(name, alone) SCRIPT_##name,
@@ -51,6 +52,7 @@ typedef struct mq_redis_queue {
 
     unsigned watchers;                   /* [lock] how many */
     int64_t due_ms;                      /* [lock] when they are to be called */
+    int64_t rescue_ms;                   /* [lock] when to look for messages that are held without a lease */
     bool listed;                         /* [lock] is in the list of those that are watched, or were once */
     struct mq_redis_queue *next_watched; /* [lock] */
     char name[MQ_NAME_BYTES];
@@ -119,6 +121,8 @@ int mq_redis_peeked(const redis_reply *reply, mq_message **ret);
 /* --- mq_redis_operation.c --- */
 
 void mq_redis_submit(void *self, mq_op *op);
+/* Look for messages that are held without a lease. */
+void mq_redis_rescue(mq_redis_engine *e, mq_redis_queue *q);
 void mq_redis_finish(mq_redis_call *c, int err, const char *error);
 
 /* A call of a script begins with these words; `more` than a few may follow. Returns: 0, or -ENOMEM. */

@@ -4,7 +4,10 @@
 
 #include "queue/mq_redis.h"
 
-enum { FIXED_WORDS = 12 };
+enum {
+    FIXED_WORDS = 12,
+    HELD_MS = 60000 /* so long a message is held before it is asked whether it has a lease */
+};
 
 void mq_redis_finish(mq_redis_call *c, int err, const char *error)
 {
@@ -188,6 +191,42 @@ static void settle(mq_redis_call *c)
     mq_redis_submit_script(c->engine, script, &w, on_settled, c);
 }
 
+/* --- held without a lease --- */
+
+static void on_rescued(void *user, int err, const char *error, const redis_reply *reply)
+{
+    mq_redis_call *c = user;
+    char text[2 * MQ_ERROR_BYTES];
+    int64_t n = redis_integer(reply);
+    const mq_config *config = mq_config_of(c->engine->mq);
+    (void)err, (void)error;
+    if (n > 0 && config->tell) {
+        snprintf(text, sizeof(text),
+                 "the queue \"%s\": %lld messages were held and their leases are gone; did "
+                 "somebody delete them, or does the server evict keys?",
+                 c->queue->name, (long long)n);
+        config->tell(config->user, 1, text);
+    }
+    if (n > 0)
+        mq_redis_announce(c->engine, c->queue, 0);
+    free(c);
+}
+
+void mq_redis_rescue(mq_redis_engine *e, mq_redis_queue *q)
+{
+    words w;
+    char stem[STEM_BYTES];
+    mq_redis_call *c = calloc(1, sizeof(*c));
+    if (!c)
+        return;
+    c->engine = e;
+    c->queue = q;
+    mq_redis_begin(&w, e, q->name, 0, stem); /* so few words need no memory */
+    words_add(&w, str_from(e->node));
+    words_number(&w, HELD_MS);
+    mq_redis_submit_script(e, SCRIPT_rescue, &w, on_rescued, c);
+}
+
 /* --- statistics --- */
 
 typedef struct part {
@@ -333,7 +372,7 @@ static void peek(mq_redis_call *c)
         mq_redis_finish(c, -ENOMEM, "");
         return;
     }
-    words_number(&w, c->op->most);
+    words_number(&w, c->op->most < MQ_TAKE_MAX ? c->op->most : MQ_TAKE_MAX);
     mq_redis_submit_script(c->engine, SCRIPT_peek, &w, on_peeked, c);
 }
 

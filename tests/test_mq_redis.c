@@ -16,9 +16,15 @@ static redis_server server;
 static tcp_proxy proxy;
 static mq *q, *other;
 
+static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
+static char told[512];
+
 static void on_tell(void *user, int level, const char *text)
 {
-    (void)user, (void)level, (void)text;
+    (void)user, (void)level;
+    pthread_mutex_lock(&told_lock);
+    snprintf(told, sizeof told, "%s", text);
+    pthread_mutex_unlock(&told_lock);
 }
 
 static const mq_config config = {.tell = on_tell};
@@ -359,6 +365,31 @@ START_TEST(a_push_is_told_to_the_other_nodes)
 }
 END_TEST
 
+START_TEST(messages_whose_leases_are_gone_are_found)
+{
+    char command[URL_BYTES];
+    redis_server_start(&server, NULL);
+    q = open_url(server.unix_url, "");
+    ck_assert_int_eq(push(q, "1"), 0);
+    mq_message *held = await(q, 1, LONG_MS);
+    redis_server_do(&server, "DEL poolsrv:{a}:leases");
+    snprintf(command, sizeof command, "XCLAIM poolsrv:{a}:s0 poolsrv somebody 0 %s IDLE 3600000 JUSTID",
+             held->token + 3);
+    redis_server_do(&server, command);
+    mq_watcher w = {.queue = "a", .ready = on_ready};
+    other = open_url(server.unix_url, "");
+    mq_watch(other, &w);
+    mq_message *again = await(other, 1, LONG_MS);
+    ck_assert_uint_eq(again->attempt, 2);
+    mq_unwatch(other, &w);
+    mq_close(other);
+    other = NULL;
+    ck_assert_ptr_nonnull(strstr(told, "\"a\": 1 messages were held"));
+    mq_message_free(held);
+    mq_message_free(again);
+}
+END_TEST
+
 enum { CLAIMERS = 4, MOMENTS = 200 };
 
 static atomic_int won[MOMENTS + 1];
@@ -456,16 +487,20 @@ enum { NUMBERS = 1000000 };
 static struct {
     atomic_bool pushed[NUMBERS]; /* the push was answered with success */
     atomic_bool asked[NUMBERS];  /* an acknowledgement was sent */
-    atomic_bool acked[NUMBERS];  /* ... and answered with success */
+    atomic_uint acked[NUMBERS];  /* ... and answered with success: of which attempt */
     atomic_bool found[NUMBERS];  /* it was delivered at the end */
     atomic_int next;             /* number */
+    atomic_int steps;            /* pushes and acknowledgements that were answered with success */
     atomic_int after;            /* deliveries of what was acknowledged */
     atomic_bool stop;
 } book;
 
-static void deliver(const mq_message *m)
+/* A thread may look late at what it was given, when another has taken and acknowledged it already. What
+ * counts is the order of the server: attempts count up. */
+static void deliver(int number, unsigned attempt)
 {
-    if (atomic_load(&book.acked[atoi(m->body.p)]))
+    unsigned acked = atomic_load(&book.acked[number]);
+    if (acked && attempt > acked)
         atomic_fetch_add(&book.after, 1);
 }
 
@@ -478,8 +513,10 @@ static void *push_numbers(void *user)
         snprintf(text, sizeof text, "%d", i);
         int err = push(user, text);
         ck_assert_msg(err == 0 || is_absence(err) || err == -EAGAIN, "%d", err);
-        if (err == 0)
+        if (err == 0) {
             atomic_store(&book.pushed[i], true);
+            atomic_fetch_add(&book.steps, 1);
+        }
     }
     return NULL;
 }
@@ -494,13 +531,15 @@ static void *take_numbers(void *user)
             next = list->next;
             list->next = NULL;
             int i = atoi(list->body.p);
-            deliver(list);
+            deliver(i, list->attempt);
             if (i % 3) { /* a third is left to its lease */
                 atomic_store(&book.asked[i], true);
                 err = settle(user, MQ_ACK, list, 0);
                 ck_assert_msg(err == 0 || is_absence(err) || err == -EAGAIN || err == -ESTALE, "%d", err);
-                if (err == 0)
-                    atomic_store(&book.acked[i], true);
+                if (err == 0) {
+                    atomic_store(&book.acked[i], list->attempt);
+                    atomic_fetch_add(&book.steps, 1);
+                }
             }
             mq_message_free(list);
         }
@@ -517,7 +556,7 @@ static void balance(mq *from)
         ck_assert_int_eq(take(from, 100, LONG_MS, &list), 0);
         mq_stats s = stats(from);
         for (const mq_message *m = list; m; m = m->next) {
-            deliver(m);
+            deliver(atoi(m->body.p), m->attempt);
             atomic_store(&book.found[atoi(m->body.p)], true);
         }
         if (list)
@@ -528,7 +567,7 @@ static void balance(mq *from)
     }
     for (int i = 0; i < atomic_load(&book.next); i++) {
         pushed += atomic_load(&book.pushed[i]);
-        acked += atomic_load(&book.acked[i]);
+        acked += atomic_load(&book.acked[i]) > 0;
         lost += atomic_load(&book.pushed[i]) && !atomic_load(&book.asked[i]) && !atomic_load(&book.found[i]);
     }
     printf("%u pushed, %u acknowledged, %u lost, %d delivered after that\n", pushed, acked, lost,
@@ -540,12 +579,13 @@ static void balance(mq *from)
     ck_assert_uint_gt(acked, 0);
 }
 
-static void wait_us(unsigned us)
-{
-    nanosleep(&(struct timespec){.tv_nsec = us * 1000L}, NULL);
-}
+enum { PUSHERS = 2, TAKERS = 2, MOMENT_MOST_US = 2000, STEPS_MOST = 100 };
 
-enum { PUSHERS = 2, TAKERS = 2, MOMENT_MOST_US = 30000 };
+/* A moment of its own between two steps of the others. */
+static void wait_us(unsigned *seed)
+{
+    nanosleep(&(struct timespec){.tv_nsec = rand_r(seed) % MOMENT_MOST_US * 1000L}, NULL);
+}
 
 START_TEST(a_server_that_is_killed_loses_nothing_and_delivers_nothing_twice)
 {
@@ -556,8 +596,10 @@ START_TEST(a_server_that_is_killed_loses_nothing_and_delivers_nothing_twice)
     for (int i = 0; i < PUSHERS + TAKERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, i < PUSHERS ? push_numbers : take_numbers, q), 0);
     for (unsigned i = 0; i < kills; i++) {
-        await_service(q);
-        wait_us((unsigned)rand_r(&seed) % MOMENT_MOST_US);
+        int until = atomic_load(&book.steps) + rand_r(&seed) % STEPS_MOST;
+        while (atomic_load(&book.steps) < until)
+            sched_yield();
+        wait_us(&seed);
         redis_server_kill(&server);
         redis_server_run(&server);
     }
@@ -572,9 +614,9 @@ END_TEST
 /* What a process that is going to be killed says by a pipe: what, and the number. */
 static int report_to = -1;
 
-static void report(char what, int number)
+static void report(char what, int number, unsigned attempt)
 {
-    int32_t record[2] = {what, number};
+    int32_t record[3] = {what, number, (int32_t)attempt};
     if (write(report_to, record, sizeof record) != sizeof record)
         _exit(1);
 }
@@ -585,9 +627,9 @@ static void *push_and_report(void *user)
         char text[16];
         int i = atomic_fetch_add(&book.next, 1);
         snprintf(text, sizeof text, "%d", i);
-        report('n', i);
+        report('n', i, 0);
         if (push(user, text) == 0)
-            report('p', i);
+            report('p', i, 0);
     }
     return NULL;
 }
@@ -602,11 +644,11 @@ static void *take_and_report(void *user)
             next = list->next;
             list->next = NULL;
             int i = atoi(list->body.p);
-            report('d', i);
+            report('d', i, list->attempt);
             if (i % 3) {
-                report('q', i);
+                report('q', i, list->attempt);
                 if (settle(user, MQ_ACK, list, 0) == 0)
-                    report('a', i);
+                    report('a', i, list->attempt);
             }
             mq_message_free(list);
         }
@@ -622,14 +664,14 @@ static _Noreturn void be_killed(const char *url)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (mq_open(url, &config, &own, error, sizeof error) != 0)
         _exit(1);
-    report('r', 0);
+
     for (int i = 0; i < PUSHERS + TAKERS - 1; i++)
         pthread_create(&thread, NULL, i < PUSHERS ? push_and_report : take_and_report, own);
     take_and_report(own);
     _exit(1);
 }
 
-static void note(char what, int number)
+static void note(char what, int number, unsigned attempt)
 {
     switch (what) {
     case 'n':
@@ -642,26 +684,22 @@ static void note(char what, int number)
         atomic_store(&book.asked[number], true);
         break;
     case 'a':
-        atomic_store(&book.acked[number], true);
+        atomic_store(&book.acked[number], attempt);
         break;
     case 'd':
-        if (atomic_load(&book.acked[number]))
-            atomic_fetch_add(&book.after, 1);
+        deliver(number, attempt);
         break;
     default:
         break;
     }
 }
 
-/* Read what is there, until the other end is closed or, if `first`, one has come. */
-static void read_reports(int from, bool first)
+/* Read so many, or until the other end is closed. */
+static void read_reports(int from, unsigned most)
 {
-    int32_t record[2];
-    while (read(from, record, sizeof record) == sizeof record) {
-        note((char)record[0], record[1]);
-        if (first)
-            return;
-    }
+    int32_t record[3];
+    for (unsigned n = 0; n < most && read(from, record, sizeof record) == sizeof record; n++)
+        note((char)record[0], record[1], (unsigned)record[2]);
 }
 
 START_TEST(a_client_that_is_killed_loses_nothing_and_delivers_nothing_twice)
@@ -679,10 +717,10 @@ START_TEST(a_client_that_is_killed_loses_nothing_and_delivers_nothing_twice)
             be_killed(server.unix_url);
         }
         close(ends[1]);
-        read_reports(ends[0], true);
-        wait_us((unsigned)rand_r(&seed) % MOMENT_MOST_US);
+        read_reports(ends[0], 1 + (unsigned)rand_r(&seed) % (4 * STEPS_MOST));
+        wait_us(&seed);
         ck_assert_int_eq(kill(pid, SIGKILL), 0);
-        read_reports(ends[0], false);
+        read_reports(ends[0], UINT32_MAX);
         close(ends[0]);
         ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
     }
@@ -704,11 +742,12 @@ int main(void)
     tcase_add_test(tests, a_slow_server_is_waited_for_or_told);
     tcase_add_test(tests, messages_of_a_dead_node_go_to_another);
     tcase_add_test(tests, a_push_is_told_to_the_other_nodes);
+    tcase_add_test(tests, messages_whose_leases_are_gone_are_found);
     tcase_add_test(tests, of_several_nodes_one_claims_a_moment);
     tcase_add_test(tests, over_cut_off_connections_each_message_with_an_id_is_there_once);
     suite_add_tcase(suite, tests);
     tcase_add_checked_fixture(kills, NULL, close_all);
-    tcase_set_timeout(kills, 60 + 2 * from_environment("MQ_KILLS", 20));
+    tcase_set_timeout(kills, 120 + 5 * from_environment("MQ_KILLS", 20));
     tcase_add_test(kills, a_server_that_is_killed_loses_nothing_and_delivers_nothing_twice);
     tcase_add_test(kills, a_client_that_is_killed_loses_nothing_and_delivers_nothing_twice);
     suite_add_tcase(suite, kills);
