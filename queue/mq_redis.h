@@ -121,8 +121,6 @@ int mq_redis_peeked(const redis_reply *reply, mq_message **ret);
 /* --- mq_redis_operation.c --- */
 
 void mq_redis_submit(void *self, mq_op *op);
-/* Look for messages that are held without a lease. */
-void mq_redis_rescue(mq_redis_engine *e, mq_redis_queue *q);
 void mq_redis_finish(mq_redis_call *c, int err, const char *error);
 
 /* A call of a script begins with these words; `more` than a few may follow. Returns: 0, or -ENOMEM. */
@@ -131,6 +129,15 @@ int mq_redis_begin(words *w, const mq_redis_engine *e, const char *queue, size_t
 /* Ends the words too. */
 void mq_redis_submit_script(mq_redis_engine *e, mq_redis_script script, words *w, redis_done *done,
                             void *user);
+
+/* --- mq_redis_stats.c, mq_redis_upkeep.c --- */
+
+void mq_redis_stats(mq_redis_call *c);
+void mq_redis_peek(mq_redis_call *c);
+void mq_redis_purge(mq_redis_call *c);
+void mq_redis_revive(mq_redis_call *c);
+/* Look for messages that are held without a lease. */
+void mq_redis_rescue(mq_redis_engine *e, mq_redis_queue *q);
 
 /* --- mq_redis_push.c --- */
 
