@@ -122,6 +122,14 @@ static mq_message *await(mq *from, unsigned most, int64_t lease_ms)
     return list;
 }
 
+static atomic_int calls;
+
+static void on_ready(void *user)
+{
+    (void)user;
+    atomic_fetch_add(&calls, 1);
+}
+
 /* --- addresses --- */
 
 START_TEST(addresses_with_passwords_and_databases_reach_the_server)
@@ -176,6 +184,54 @@ START_TEST(addresses_that_are_wrong_are_told_with_what_is_wrong)
         mq *none = NULL;
         ck_assert_int_eq(mq_open(others[i], &config, &none, error, sizeof error), -EINVAL);
     }
+}
+END_TEST
+
+/* What docs say that a user of the server's needs. */
+static const char rights[] = "ACL SETUSER app on >secret ~poolsrv:* &poolsrv:* -@all +ping +select +evalsha "
+                             "+script|load +publish +subscribe "
+                             "+unsubscribe +xadd +xreadgroup +xautoclaim +xack +xdel +xlen +xrange "
+                             "+xgroup|create +xinfo|groups +zadd +zrem "
+                             "+zcard +zcount +zscore +zrange +zrangebyscore +zremrangebyrank +hget +hset "
+                             "+hdel +sadd +smembers +get +set +incr "
+                             "+exists +time";
+
+START_TEST(a_user_with_the_documented_rights_can_do_everything)
+{
+    char url[URL_BYTES];
+    mq_watcher w = {.queue = "a", .ready = on_ready};
+    redis_server_start(&server, NULL);
+    redis_server_do(&server, rights);
+    snprintf(url, sizeof url, "redis://app:secret@127.0.0.1:%d/1?max=1000", server.port);
+    told[0] = '\0';
+    q = open_url(url, "");
+    mq_watch(q, &w);
+    static const mq_verb settlements[] = {MQ_PROGRESS, MQ_EXTEND, MQ_RETRY, MQ_GIVE_BACK, MQ_DEAD, MQ_ACK};
+    for (size_t i = 0; i < sizeof settlements / sizeof settlements[0]; i++) {
+        ck_assert_int_eq(push_id(q, "1", i ? NULL : "id", NULL), 0);
+        mq_message *m = await(q, 1, LONG_MS);
+        ck_assert_int_eq(settle(q, settlements[i], m, settlements[i] == MQ_RETRY ? LONG_MS : 0), 0);
+        mq_message_free(m);
+    }
+    mq_op others[] = {{.verb = MQ_STATS, .queue = ""},
+                      {.verb = MQ_STATS, .queue = "a"},
+                      {.verb = MQ_PEEK, .queue = "a", .most = 10},
+                      {.verb = MQ_REVIVE, .queue = "dead"},
+                      {.verb = MQ_REVIVE, .queue = "a"},
+                      {.verb = MQ_PURGE, .queue = "a"},
+                      {.verb = MQ_CLAIM, .queue = "clock", .moment_ms = 1},
+                      {.verb = MQ_LAST, .queue = "clock"}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        ck_assert_msg(mq_call(q, &others[i]) == 0, "%s", others[i].error);
+        free(others[i].stats);
+        mq_message_free(others[i].messages);
+    }
+    mq_unwatch(q, &w);
+    mq_close(q);
+    url[strcspn(url, "?")] = '\0';
+    q = open_url(url, ""); /* without a limit plain pushes are no scripts */
+    ck_assert_int_eq(push(q, "1"), 0);
+    ck_assert_str_eq(told, "");
 }
 END_TEST
 
@@ -323,14 +379,6 @@ START_TEST(messages_of_a_dead_node_go_to_another)
     mq_message_free(held);
 }
 END_TEST
-
-static atomic_int calls;
-
-static void on_ready(void *user)
-{
-    (void)user;
-    atomic_fetch_add(&calls, 1);
-}
 
 /* A subscriber of the test's own sees that the news comes by the channel, and not by the look once a second.
  */
@@ -736,6 +784,7 @@ int main(void)
     tcase_add_checked_fixture(tests, NULL, close_all);
     tcase_add_test(tests, addresses_with_passwords_and_databases_reach_the_server);
     tcase_add_test(tests, addresses_that_are_wrong_are_told_with_what_is_wrong);
+    tcase_add_test(tests, a_user_with_the_documented_rights_can_do_everything);
     tcase_add_test(tests, a_stopped_server_gives_errors_and_then_goes_on);
     tcase_add_test(tests, after_a_restart_all_is_there_and_scripts_are_told_again);
     tcase_add_test(tests, with_full_memory_nothing_is_pushed_and_what_is_there_can_be_taken_and_settled);

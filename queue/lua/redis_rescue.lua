@@ -5,8 +5,9 @@ for _, name in ipairs(streams()) do
     local at = '0-0'
     repeat
         local got = redis.pcall('XAUTOCLAIM', stem .. name, GROUP, ARGV[1], ARGV[2], at, 'COUNT', 100, 'JUSTID')
-        at = got.err and '0-0' or got[1] -- nothing was ever taken: there is no group
-        for _, entry in ipairs(got[2] or {}) do
+        local lacks = lacks_group(got)
+        at = lacks and '0-0' or got[1]
+        for _, entry in ipairs(lacks and {} or got[2]) do
             n = n + redis.call('ZADD', leases, 'NX', now, name .. ':' .. entry)
         end
     until at == '0-0'
