@@ -57,21 +57,24 @@ static void on_ready(redis *r)
     if (r->is_missed)
         redis_tell(r, 2, "connected again", "");
     r->was_there = true;
-    r->is_missed = false;
+    r->is_missed = r->is_hopeless = false;
     end_first_attempt(r, 0);
 }
 
+/* Told once, and once more if it turns out to be the password or the like. Of the first attempt redis_open
+ * says that itself. */
 static void on_lost(redis *r)
 {
     int err = r->commands.err;
-    r->told = NULL;
-    /* At the first attempt, redis_open says what is wrong with the address. */
-    if (!r->is_missed && (r->was_there || !is_hopeless(err)) && !is_closing(r))
+    bool hopeless = is_hopeless(err), is_news = !r->is_missed || (hopeless && !r->is_hopeless);
+    if (is_news && (r->tried || !hopeless) && !is_closing(r))
         redis_tell(r, 1,
-                   r->was_there ? "the connection is lost, and tried again"
+                   r->was_there ? "not connected any more, and tried again"
                                 : "no connection yet, and tried again",
                    r->commands.why);
+    r->told = NULL;
     r->is_missed = true;
+    r->is_hopeless |= hopeless;
     end_first_attempt(r, err);
 }
 

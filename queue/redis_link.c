@@ -48,6 +48,8 @@ static void set_reason(redis_link *l, int err, const char *why)
 void redis_link_note(redis_link *l)
 {
     const redisAsyncContext *c = l->context;
+    if (l->err)
+        return;
     if (l->guard.refused)
         set_reason(l, -EPROTO, "the server sent what it was not asked for");
     else if (c && c->c.err == REDIS_ERR_PROTOCOL)
@@ -201,10 +203,10 @@ void redis_link_open(redis_link *l, int64_t now_ms)
     l->wants_read = l->wants_write = false;
     l->context = c;
     if (!c || c->err) {
-        if (c) {
-            redis_link_note(l);
+        redis_link_note(l);
+        l->context = NULL;
+        if (c)
             redisAsyncFree(c);
-        }
         forget(l);
         return;
     }
