@@ -77,9 +77,25 @@ void dict_table_fini(dict_table *t)
     free(r);
 }
 
-static bool is_it(const dict_entry *e, uint64_t hash, str key)
+/* Most keys are short, and a call of memcmp costs as much as the rest of a search. */
+static inline bool same_bytes(const char *a, const char *b, size_t n)
 {
-    return e != &mark && e->hash == hash && e->key_bytes == key.n && memcmp(e->bytes, key.p, key.n) == 0;
+    uint64_t x, y;
+    for (; n >= sizeof(x); n -= sizeof(x), a += sizeof(x), b += sizeof(x)) {
+        memcpy(&x, a, sizeof(x));
+        memcpy(&y, b, sizeof(y));
+        if (x != y)
+            return false;
+    }
+    while (n > 0 && *a == *b)
+        n--, a++, b++;
+    return n == 0;
+}
+
+/* The mark has no key. */
+static inline bool is_it(const dict_entry *e, uint64_t hash, str key)
+{
+    return e->hash == hash && e->key_bytes == key.n && e != &mark && same_bytes(e->bytes, key.p, key.n);
 }
 
 dict_entry *dict_table_find(dict_table *t, uint64_t hash, str key)
@@ -149,24 +165,29 @@ int dict_table_grow(dict_table *t, epoch_garbage **ret_old, size_t *ret_bytes)
     return 0;
 }
 
-dict_entry *dict_table_put(dict_table *t, dict_entry *e)
+dict_place dict_table_seek(dict_table *t, uint64_t hash, str key)
 {
     dict_row *r = row_of(t);
-    size_t i = e->hash, free_at = SIZE_MAX;
-    dict_entry *old;
-    for (; (old = load(r, i)); i++) {
-        if (is_it(old, e->hash, dict_entry_key(e))) {
-            store(r, i, e);
-            return old;
-        }
-        if (old == &mark && free_at == SIZE_MAX)
+    size_t free_at = SIZE_MAX;
+    for (size_t i = hash;; i++) {
+        dict_entry *e = load(r, i);
+        if (!e)
+            return (dict_place){free_at == SIZE_MAX ? i : free_at, NULL};
+        if (is_it(e, hash, key))
+            return (dict_place){i, e};
+        if (e == &mark && free_at == SIZE_MAX)
             free_at = i;
     }
-    if (free_at == SIZE_MAX)
-        t->taken++;
-    store(r, free_at == SIZE_MAX ? i : free_at, e);
-    set_live(t, live(t) + 1);
-    return NULL;
+}
+
+void dict_table_put(dict_table *t, dict_place at, dict_entry *e)
+{
+    dict_row *r = row_of(t);
+    if (!at.now) {
+        t->taken += load(r, at.slot) == NULL;
+        set_live(t, live(t) + 1);
+    }
+    store(r, at.slot, e);
 }
 
 /* Marks before an empty slot lead nowhere. */

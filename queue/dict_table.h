@@ -4,7 +4,8 @@
  * that its hash names. What is removed leaves a mark, so that the search goes on past it.
  *
  * The argument for readers, who only load: slots and the row are published by a release and loaded by an
- * acquire, so an entry is whole. An entry is const but for its end and the bit. In one row a key that is
+ * acquire, so an entry is whole. An entry is const but for its end, its bit and a
+ * number's digits, which are one atomic word each. In one row a key that is
  * there has one slot, and its values change in place: a reader on its way finds one of them. If it is
  * removed and comes back in an earlier slot, a reader that is between the two finds none; the key was absent
  * between these two changes, and at least a part of that was between the two loads of the reader. When the
@@ -25,12 +26,9 @@
 typedef struct dict_entry {
     epoch_garbage garbage;
     uint64_t hash;
-    uint64_t version;
+    uint64_t version;            /* of a number: [writer]; else const */
     _Atomic uint64_t expires_ns; /* [writer] 0: never. Nothing hangs on it: relaxed */
-    union {
-        int64_t integer;
-        double number;
-    };
+    _Atomic uint64_t digits;     /* [writer] a number's bits; relaxed */
     uint32_t key_bytes, value_bytes;
     uint8_t type;
     atomic_uchar used; /* [any] since the hand came by; relaxed */
@@ -78,9 +76,17 @@ dict_entry *dict_table_at(dict_table_view v, size_t i);
  * to be dropped; -ENOMEM. Thread: writer. */
 int dict_table_grow(dict_table *t, epoch_garbage **ret_old, size_t *ret_bytes);
 
-/* Put it in, in place of the one with its key. There is room. Returns: that one, now out, or NULL. Thread:
- * writer. */
-dict_entry *dict_table_put(dict_table *t, dict_entry *e);
+/* Where a key is, or would be put. */
+typedef struct dict_place {
+    size_t slot;
+    dict_entry *now; /* NULL: nothing */
+} dict_place;
+
+/* Good until the next change. Thread: writer. */
+dict_place dict_table_seek(dict_table *t, uint64_t hash, str key);
+
+/* Put an entry with the key that was sought in, in place of what is there. There is room. Thread: writer. */
+void dict_table_put(dict_table *t, dict_place at, dict_entry *e);
 
 /* Take it out; it is in. Thread: writer. */
 void dict_table_remove(dict_table *t, dict_entry *e);
