@@ -164,7 +164,7 @@ static int copy_out(const dict_entry *e, buf *into, dict_value *ret)
     into->n = 0;
     ret->type = (dict_type)e->type;
     if (dict_is_number(e->type))
-        *ret = dict_number_of(e);
+        dict_get_number(e, ret);
     return e->value_bytes ? buf_add(into, dict_entry_value(e).p, e->value_bytes) : 0;
 }
 
@@ -183,7 +183,7 @@ static int get_number(dict_port *p, uint64_t hash, str key, dict_value *ret, uin
     pthread_mutex_lock(&s->lock);
     const dict_entry *e = find(p->dict, hash, key);
     if (e && dict_is_number(e->type)) {
-        *ret = dict_number_of(e);
+        dict_get_number(e, ret);
         *ret_version = e->version;
         err = 0;
     }
@@ -207,7 +207,8 @@ static int get(dict_port *p, uint64_t hash, str key, buf *into, dict_value *ret,
             *ret_version = e->version;
     }
     epoch_leave(&p->member);
-    ret->bytes = (str){into->p, into->n};
+    ret->bytes.p = into->p;
+    ret->bytes.n = into->n;
     return err;
 }
 

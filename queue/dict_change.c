@@ -257,8 +257,10 @@ static int try_add(change *c, dict_place at, void *user)
 {
     addition *a = user;
     dict_entry *now = present(c->port->dict, at.now);
-    dict_value was = !now ? *a->init : dict_number_of(now);
-    int err = add_numbers(&was, a->by, &a->sum);
+    dict_value was = {.type = now ? (dict_type)now->type : DICT_NULL};
+    if (now)
+        dict_get_number(now, &was);
+    int err = add_numbers(now ? &was : a->init, a->by, &a->sum);
     if (err)
         return err;
     if (now && now->type == (uint8_t)a->sum.type) {

@@ -84,20 +84,23 @@ static inline bool dict_is_number(uint8_t type)
     return type == DICT_INTEGER || type == DICT_FLOAT;
 }
 
-static inline dict_value dict_number_of(const dict_entry *e)
+/* Field by field: a copy of the whole, just written in parts, would wait for them. */
+static inline void dict_get_number(const dict_entry *e, dict_value *ret)
 {
     uint64_t digits = atomic_load_explicit(&e->digits, memory_order_relaxed);
-    dict_value v = {.type = (dict_type)e->type};
-    memcpy(&v.integer, &digits, sizeof(digits));
-    memcpy(&v.number, &digits, sizeof(digits));
-    return v;
+    ret->type = (dict_type)e->type;
+    if (e->type == DICT_INTEGER)
+        ret->integer = (int64_t)digits;
+    else
+        memcpy(&ret->number, &digits, sizeof(digits));
 }
 
 /* Thread: the holder of the lock, or the maker of the entry. */
 static inline void dict_set_number(dict_entry *e, const dict_value *v)
 {
-    uint64_t digits;
-    memcpy(&digits, v->type == DICT_INTEGER ? (const void *)&v->integer : &v->number, sizeof(digits));
+    uint64_t digits = (uint64_t)v->integer;
+    if (v->type != DICT_INTEGER)
+        memcpy(&digits, &v->number, sizeof(digits));
     atomic_store_explicit(&e->digits, digits, memory_order_relaxed);
 }
 

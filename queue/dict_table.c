@@ -5,14 +5,7 @@
 
 enum { SLOTS_LEAST = 16 };
 
-struct dict_row {
-    epoch_garbage garbage;
-    size_t mask;
-    _Atomic(dict_entry *) slots[];
-};
-
-/* What a removed entry leaves. */
-static dict_entry mark;
+dict_entry dict_table_mark = {.key_bytes = UINT32_MAX};
 
 static dict_row *row_new(size_t slots)
 {
@@ -72,40 +65,9 @@ void dict_table_fini(dict_table *t)
 {
     dict_row *r = row_of(t);
     for (size_t i = 0; r && i <= r->mask; i++)
-        if (load(r, i) != &mark)
+        if (load(r, i) != &dict_table_mark)
             free(load(r, i));
     free(r);
-}
-
-/* Most keys are short, and a call of memcmp costs as much as the rest of a search. */
-static inline bool same_bytes(const char *a, const char *b, size_t n)
-{
-    uint64_t x, y;
-    for (; n >= sizeof(x); n -= sizeof(x), a += sizeof(x), b += sizeof(x)) {
-        memcpy(&x, a, sizeof(x));
-        memcpy(&y, b, sizeof(y));
-        if (x != y)
-            return false;
-    }
-    while (n > 0 && *a == *b)
-        n--, a++, b++;
-    return n == 0;
-}
-
-/* The mark has no key. */
-static inline bool is_it(const dict_entry *e, uint64_t hash, str key)
-{
-    return e->hash == hash && e->key_bytes == key.n && e != &mark && same_bytes(e->bytes, key.p, key.n);
-}
-
-dict_entry *dict_table_find(dict_table *t, uint64_t hash, str key)
-{
-    dict_row *r = row_of(t);
-    for (size_t i = hash;; i++) {
-        dict_entry *e = load(r, i);
-        if (!e || is_it(e, hash, key))
-            return e;
-    }
 }
 
 dict_table_view dict_table_look(dict_table *t)
@@ -117,7 +79,7 @@ dict_table_view dict_table_look(dict_table *t)
 dict_entry *dict_table_at(dict_table_view v, size_t i)
 {
     dict_entry *e = load(v.row, i);
-    return e == &mark ? NULL : e;
+    return e == &dict_table_mark ? NULL : e;
 }
 
 /* --- the writer --- */
@@ -156,7 +118,7 @@ int dict_table_grow(dict_table *t, epoch_garbage **ret_old, size_t *ret_bytes)
     if (!more)
         return -ENOMEM;
     for (size_t i = 0; i <= r->mask; i++)
-        if (load(r, i) && load(r, i) != &mark)
+        if (load(r, i) && load(r, i) != &dict_table_mark)
             insert(more, load(r, i));
     t->taken = live(t);
     set_row(t, more);
@@ -173,9 +135,9 @@ dict_place dict_table_seek(dict_table *t, uint64_t hash, str key)
         dict_entry *e = load(r, i);
         if (!e)
             return (dict_place){free_at == SIZE_MAX ? i : free_at, NULL};
-        if (is_it(e, hash, key))
+        if (dict_is_it(e, hash, key))
             return (dict_place){i, e};
-        if (e == &mark && free_at == SIZE_MAX)
+        if (e == &dict_table_mark && free_at == SIZE_MAX)
             free_at = i;
     }
 }
@@ -197,9 +159,9 @@ void dict_table_remove(dict_table *t, dict_entry *e)
     size_t i = e->hash;
     while (load(r, i) != e)
         i++;
-    store(r, i, &mark);
+    store(r, i, &dict_table_mark);
     set_live(t, live(t) - 1);
-    for (; load(r, i) == &mark && !load(r, i + 1); i--) {
+    for (; load(r, i) == &dict_table_mark && !load(r, i + 1); i--) {
         store(r, i, NULL);
         t->taken--;
     }

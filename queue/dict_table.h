@@ -35,7 +35,11 @@ typedef struct dict_entry {
     char bytes[];      /* key, value */
 } dict_entry;
 
-typedef struct dict_row dict_row;
+typedef struct dict_row {
+    epoch_garbage garbage;
+    size_t mask;
+    _Atomic(dict_entry *) slots[];
+} dict_row;
 
 typedef struct dict_table {
     _Atomic(dict_row *) row;
@@ -64,9 +68,6 @@ static inline str dict_entry_value(const dict_entry *e)
 int dict_table_init(dict_table *t);
 /* Frees the entries, too. Nobody else may be there. */
 void dict_table_fini(dict_table *t);
-
-/* Thread: reader or writer. Returns: NULL when it is not there. */
-dict_entry *dict_table_find(dict_table *t, uint64_t hash, str key);
 
 /* What the slots hold, one after the other, NULL for none. Thread: reader or writer. */
 dict_table_view dict_table_look(dict_table *t);
@@ -97,5 +98,54 @@ dict_row *dict_table_clear(dict_table *t);
 size_t dict_row_bytes(const dict_row *r);
 size_t dict_row_slots(const dict_row *r);
 epoch_garbage *dict_row_garbage(dict_row *r);
+
+/* --- searching, inlined: it is most of what a read is --- */
+
+/* Most keys are short, and a call of memcmp costs as much as the rest of a search. Words may overlap. */
+static inline bool dict_same_bytes(const char *a, const char *b, size_t n)
+{
+    uint64_t x, y;
+    uint32_t v, w;
+    if (n >= sizeof(x)) {
+        for (size_t i = 0; i + sizeof(x) < n; i += sizeof(x)) {
+            memcpy(&x, a + i, sizeof(x));
+            memcpy(&y, b + i, sizeof(y));
+            if (x != y)
+                return false;
+        }
+        memcpy(&x, a + n - sizeof(x), sizeof(x));
+        memcpy(&y, b + n - sizeof(y), sizeof(y));
+        return x == y;
+    }
+    if (n >= sizeof(v)) {
+        memcpy(&v, a, sizeof(v));
+        memcpy(&w, b, sizeof(w));
+        if (v != w)
+            return false;
+        memcpy(&v, a + n - sizeof(v), sizeof(v));
+        memcpy(&w, b + n - sizeof(w), sizeof(w));
+        return v == w;
+    }
+    return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
+/* What a removed entry leaves: it has the longest of keys, which no key is as long as. */
+extern dict_entry dict_table_mark;
+
+static inline bool dict_is_it(const dict_entry *e, uint64_t hash, str key)
+{
+    return e->hash == hash && e->key_bytes == key.n && dict_same_bytes(e->bytes, key.p, key.n);
+}
+
+/* Thread: reader or writer. Returns: NULL when it is not there. */
+static inline dict_entry *dict_table_find(dict_table *t, uint64_t hash, str key)
+{
+    dict_row *r = atomic_load_explicit(&t->row, memory_order_acquire); /* pairs with set_row */
+    for (size_t i = hash;; i++) {
+        dict_entry *e = atomic_load_explicit(&r->slots[i & r->mask], memory_order_acquire); /* with store */
+        if (!e || dict_is_it(e, hash, key))
+            return e;
+    }
+}
 
 #endif
