@@ -227,19 +227,39 @@ int dict_get(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_ve
     return err;
 }
 
+/* Of one that has not ended: at least 1. */
+static uint64_t ttl_of(const dict *d, const dict_entry *e)
+{
+    uint64_t expires_ns = atomic_load_explicit(&e->expires_ns, memory_order_relaxed);
+    uint64_t now_ns = expires_ns ? d->now_ns() : 0;
+    if (!expires_ns)
+        return UINT64_MAX;
+    return expires_ns > now_ns ? expires_ns - now_ns : 1;
+}
+
+int dict_peek(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_ttl_ns)
+{
+    dict *d = p->dict;
+    int err = -ENOENT;
+    epoch_enter(&d->epoch, &p->member);
+    const dict_entry *e = find(d, dict_hash(d, key), key);
+    if (e) {
+        err = copy_out(e, into, ret);
+        *ret_ttl_ns = ttl_of(d, e);
+    }
+    epoch_leave(&p->member);
+    ret->bytes = (str){into->p, into->n};
+    return err;
+}
+
 uint64_t dict_ttl_ns(dict_port *p, str key)
 {
     dict *d = p->dict;
-    uint64_t left = 0;
     epoch_enter(&d->epoch, &p->member);
-    dict_entry *e = find(d, dict_hash(d, key), key);
-    if (e) {
-        uint64_t expires_ns = atomic_load_explicit(&e->expires_ns, memory_order_relaxed);
-        uint64_t now_ns = expires_ns ? d->now_ns() : 0;
-        left = !expires_ns ? UINT64_MAX : expires_ns > now_ns ? expires_ns - now_ns : 0;
-    }
+    const dict_entry *e = find(d, dict_hash(d, key), key);
+    uint64_t left_ns = e ? ttl_of(d, e) : 0;
     epoch_leave(&p->member);
-    return left;
+    return left_ns;
 }
 
 static int add_key(const dict_entry *e, buf *into)
