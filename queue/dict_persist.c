@@ -375,7 +375,5 @@ void dict_persist_close(dict_persist *p)
     pthread_mutex_unlock(&p->lock);
     if (p->started)
         pthread_join(p->thread, NULL);
-    else
-        run(p);
     release(p);
 }

@@ -36,7 +36,7 @@ int dict_persist_start(dict_persist *p);
 /* Write what is noted, now, and wait for it; nothing before the start. */
 void dict_persist_sync(dict_persist *p);
 
-/* The same, and end. NULL is fine. */
+/* The same, and end. One that was never started has written nothing. NULL is fine. */
 void dict_persist_close(dict_persist *p);
 
 #endif

@@ -11,8 +11,7 @@ enum { BUSY_MS = 5000 };
 enum { PUT, REMOVE, CLEAR, BEGIN, COMMIT, ROLLBACK, STATEMENTS };
 
 static const char *const statements[STATEMENTS] = {
-    [PUT] = "INSERT OR REPLACE INTO poolsrv_shared (dict, key, type, value, expires_ms) VALUES (?1, ?2, ?3, "
-            "?4, ?5)",
+    [PUT] = "INSERT OR REPLACE INTO poolsrv_shared VALUES (?1, ?2, ?3, ?4, ?5)",
     [REMOVE] = "DELETE FROM poolsrv_shared WHERE dict = ?1 AND key = ?2",
     [CLEAR] = "DELETE FROM poolsrv_shared WHERE dict = ?1",
     [BEGIN] = "BEGIN IMMEDIATE",

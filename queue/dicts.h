@@ -27,7 +27,7 @@ typedef struct dicts_config {
 
 /* Returns: NULL when there is no memory or no randomness. */
 dicts *dicts_new(const dicts_config *config);
-/* Writes what is to be kept. Every port must be gone. NULL is fine. */
+/* Writes what is to be kept, if it was started. Every port must be gone. NULL is fine. */
 void dicts_free(dicts *all);
 /* From now on what is to be kept is written as it changes. Returns: 0 or -errno. */
 int dicts_start(dicts *all);

@@ -198,7 +198,15 @@ START_TEST(what_is_dropped_for_room_is_not_kept_either)
     close_dict();
     ck_assert_int_eq(try_open(64 * 1024), 0);
     ck_assert_uint_le(dict_stats_of(d).bytes, 64 * 1024);
+    uint64_t fit = dict_stats_of(d).entries;
+    close_dict(); /* one that has not been started changes nothing */
+    open_dict();
+    ck_assert_uint_eq(dict_stats_of(d).entries, entries);
+    close_dict();
+    ck_assert_int_eq(try_open(64 * 1024), 0);
     ck_assert_int_eq(dict_persist_start(kept), 0);
+    reopen();
+    ck_assert_uint_le(dict_stats_of(d).entries, 2 * fit);
 }
 END_TEST
 
