@@ -75,6 +75,9 @@ void dict_port_free(dict_port *p);
  * Returns: 0 with the value and, if wanted, its version; -ENOENT with version 0; -ENOMEM. */
 int dict_get(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_version);
 
+/* The same without its being a use; with the nanoseconds until it ends, UINT64_MAX if it has no end. */
+int dict_peek(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_ttl_ns);
+
 /* Returns: the nanoseconds until it ends, UINT64_MAX if it has no end, 0 if it is not there. */
 uint64_t dict_ttl_ns(dict_port *p, str key);
 
