@@ -228,11 +228,6 @@ static void clock_entry(mq_redis_call *c)
 void mq_redis_submit(void *self, mq_op *op)
 {
     static void (*const verbs[])(mq_redis_call *) = {
-        [MQ_PUSH] = mq_redis_push, [MQ_TAKE] = take,           [MQ_ACK] = settle,
-        [MQ_RETRY] = settle,       [MQ_DEAD] = settle,         [MQ_GIVE_BACK] = settle,
-        [MQ_EXTEND] = settle,      [MQ_PROGRESS] = settle,     [MQ_STATS] = stats,
-        [MQ_PEEK] = peek,          [MQ_REVIVE] = begin_revive, [MQ_PURGE] = begin_purge,
-        [MQ_CLAIM] = clock_entry,  [MQ_LAST] = clock_entry,    [MQ_PUBLISH] = mq_redis_publish,
         [MQ_PUSH] = mq_redis_push,
         [MQ_TAKE] = take,
         [MQ_ACK] = settle,
@@ -247,6 +242,7 @@ void mq_redis_submit(void *self, mq_op *op)
         [MQ_PURGE] = mq_redis_purge,
         [MQ_CLAIM] = clock_entry,
         [MQ_LAST] = clock_entry,
+        [MQ_PUBLISH] = mq_redis_publish,
     };
     mq_redis_call *c = calloc(1, sizeof(*c));
     if (!c) {
