@@ -181,7 +181,7 @@ static void live(void)
     mq_op again = {.verb = MQ_RETRY, .queue = "a", .messages = stale};
     if (stale)
         call(&again);
-    mq_message *some = take(100, 0);
+    mq_message *some = take(1000, 0);
     mq_message_free(stale);
     settle(MQ_ACK, some, (mq_op){0});
     mq_op purge = {.verb = MQ_PURGE, .queue = "a"};
