@@ -171,6 +171,32 @@ START_TEST(removing_waits_until_no_other_thread_is_inside)
 }
 END_TEST
 
+static pthread_t earlier;
+
+static void outlast(void *user)
+{
+    let_end(user);
+    pthread_join(earlier, NULL);
+}
+
+START_TEST(a_thread_may_be_done_before_one_that_began_later)
+{
+    char name[] = "a";
+    atomic_int calls = 0;
+    mq_watcher w = {.queue = "a", .ready = stay, .user = &calls}, later = {.queue = "a", .ready = outlast};
+    watchers_add(all, &w);
+    ck_assert_int_eq(pthread_create(&earlier, NULL, call_a, name), 0);
+    pthread_mutex_lock(&lock);
+    while (!is_inside)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    watchers_add(all, &later);
+    ck_assert(atomic_load(&has_ended));
+    watchers_remove(all, &later);
+    watchers_remove(all, &w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("watchers");
@@ -181,6 +207,7 @@ int main(void)
     tcase_add_test(tests, a_call_may_remove_its_watcher_and_the_next_one);
     tcase_add_test(tests, a_call_may_call_them_again);
     tcase_add_test(tests, removing_waits_until_no_other_thread_is_inside);
+    tcase_add_test(tests, a_thread_may_be_done_before_one_that_began_later);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
