@@ -48,7 +48,7 @@ int group_init(group *g, char *path, const mq_config *config, char *error, size_
     g->config = config;
     g->store.path = path;
     g->looked_ms = INT64_MIN / 2;
-    process_self(&g->self);
+    holder_self(&g->self);
     int err = draw_lease(&g->lease);
     return err ? err : store_open(&g->store, error, size);
 }
@@ -74,7 +74,7 @@ static int make_ready(group *g, char *error, size_t size)
     }
     if (g->store.db)
         return 0;
-    g->holder = 0; /* its row is looked for again: it may be another file */
+    g->holder_row = 0; /* its row is looked for again: it may be another file */
     int err = store_open(&g->store, why, sizeof(why));
     if (!err)
         return 0;
@@ -144,7 +144,7 @@ static void roll_back(group *g, int result)
 {
     if (!sqlite3_get_autocommit(g->store.db))
         store_do(&g->store, STORE_ROLLBACK, "");
-    g->holder = 0;
+    g->holder_row = 0;
     forget_transaction(g);
     if (store_is_broken_by(result))
         store_close(&g->store);

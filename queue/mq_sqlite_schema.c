@@ -96,7 +96,8 @@ static int number(sqlite3 *db, const char *sql, int64_t *ret)
     return result == SQLITE_ROW || result == SQLITE_DONE ? SQLITE_OK : result;
 }
 
-/* Returns: as schema_prepare; *ret_empty when there is nothing in the file yet. */
+/* In a transaction: another process may be making the tables just now.
+ * Returns: as schema_prepare; *ret_empty when there is nothing in the file yet. */
 static int look(sqlite3 *db, bool *ret_empty, int *ret_result, char *error, size_t size)
 {
     int64_t application = 0, version = 0, objects = 0;
@@ -119,6 +120,14 @@ static int look(sqlite3 *db, bool *ret_empty, int *ret_result, char *error, size
         return -EINVAL;
     }
     return 0;
+}
+
+static int look_first(sqlite3 *db, bool *ret_empty, int *ret_result, char *error, size_t size)
+{
+    *ret_result = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+    int err = *ret_result ? 0 : look(db, ret_empty, ret_result, error, size);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return err;
 }
 
 /* Another process may be making them too: whoever comes second sees them. */
@@ -158,7 +167,7 @@ static int write_ahead(sqlite3 *db, int *ret_result, char *error, size_t size)
 int schema_prepare(sqlite3 *db, int *ret_result, char *error, size_t size)
 {
     bool empty = false;
-    int err = look(db, &empty, ret_result, error, size);
+    int err = look_first(db, &empty, ret_result, error, size);
     if (!err && !*ret_result)
         err = write_ahead(db, ret_result, error, size);
     if (!err && !*ret_result)
@@ -173,7 +182,8 @@ int schema_prepare(sqlite3 *db, int *ret_result, char *error, size_t size)
 int schema_failure(sqlite3 *db, int result, char *error, size_t size)
 {
     int system = db ? sqlite3_system_errno(db) : 0;
-    const char *text = db ? sqlite3_errmsg(db) : sqlite3_errstr(result);
+    bool is_last = db && sqlite3_extended_errcode(db) == result; /* else a later call has its text there */
+    const char *text = is_last ? sqlite3_errmsg(db) : sqlite3_errstr(result);
     switch (result & 0xff) {
     case SQLITE_FULL:
         snprintf(error, size, "the disk is full");
