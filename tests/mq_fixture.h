@@ -54,6 +54,7 @@ static void redis_empty(void)
     redis_server_do(&redis_for_all, "FLUSHDB");
 }
 
+/* The first is memory. */
 static const engine_row engines[] = {
     {.name = "memory", .small = "max=3", .start = memory_start},
     {.name = "redis", .small = "max=3", .start = redis_begin, .stop = redis_empty},
