@@ -109,11 +109,11 @@ static bool nothing_came(redis *r)
     return nothing;
 }
 
-static int sleep_ms(const redis *r, bool subscribes, int64_t now_ms)
+static int sleep_ms(const redis *r, bool subscribes, bool closing, int64_t now_ms)
 {
-    const int64_t due[] = {redis_link_due(&r->commands), redis_commands_due(r),
-                           r->options.turn ? r->turn_ms : INT64_MAX,
-                           subscribes ? redis_link_due(&r->subscriptions) : INT64_MAX};
+    const int64_t due[] = {redis_commands_due(r), redis_link_due(&r->commands),
+                           r->options.turn && !closing ? r->turn_ms : INT64_MAX,
+                           subscribes && !closing ? redis_link_due(&r->subscriptions) : INT64_MAX};
     int64_t first = INT64_MAX;
     for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++)
         first = due[i] < first ? due[i] : first;
@@ -130,7 +130,7 @@ static bool rest(redis *r, bool subscribes, bool closing)
     redis_link_poll(&r->subscriptions, &fds[2]);
     wake_prepare(&r->wake);
     bool idle = nothing_came(r) && closing == is_closing(r);
-    int n = poll(fds, 3, idle ? sleep_ms(r, subscribes, redis_now_ms()) : 0);
+    int n = poll(fds, 3, idle ? sleep_ms(r, subscribes, closing, redis_now_ms()) : 0);
     wake_cancel(&r->wake);
     if (n <= 0)
         return false;

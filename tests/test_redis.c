@@ -378,6 +378,19 @@ START_TEST(a_server_that_says_nothing_or_hangs_up_is_tried_again)
 }
 END_TEST
 
+START_TEST(a_server_with_too_many_clients_is_tried_again)
+{
+    static const char *const one_client[] = {"--maxclients", "1", NULL};
+    start_server(one_client);
+    redisContext *direct = redis_server_connect(&server);
+    freeReplyObject(redisCommand(direct, "PING"));
+    open_at(server.path, LONG_MS);
+    await_told("no connection yet"); /* or why: the server hangs up, and may be faster than our question */
+    redisFree(direct);
+    await_service();
+}
+END_TEST
+
 /* --- no server, and then one --- */
 
 START_TEST(without_a_server_it_opens_and_goes_on_when_there_is_one)
@@ -836,6 +849,7 @@ int main(void)
     tcase_add_test(tests, a_wrong_database_is_told_at_open_and_a_right_one_is_used);
     tcase_add_test(tests, what_is_no_redis_server_is_told_at_open);
     tcase_add_test(tests, a_server_that_says_nothing_or_hangs_up_is_tried_again);
+    tcase_add_test(tests, a_server_with_too_many_clients_is_tried_again);
     tcase_add_test(tests, without_a_server_it_opens_and_goes_on_when_there_is_one);
     tcase_add_test(tests, a_server_that_ends_and_comes_back_is_used_again);
     tcase_add_test(tests, a_server_that_was_stopped_for_a_while_gives_errors_in_time);
