@@ -141,7 +141,8 @@ typedef enum dict_event {
     DICT_FLUSHED /* all of it; the key is empty */
 } dict_event;
 
-/* Told after a change, on the thread that made it, without a lock: it may use ports of its own thread. Of two
+/* Told after a change, on the thread that made it, so by several at a time, and without a lock: it may use
+ * ports of its own thread. Of two
  * changes at a time either may come first, so look at what is there. The caller's memory while it watches;
  * the last fields are the dictionary's. */
 typedef struct dict_watcher {
