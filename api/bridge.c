@@ -156,10 +156,32 @@ static void fill(vm_request *r, HttpTask *t)
         .param_values = t->params,
         .param_count = t->route->nparams,
         .route = t->route->index,
+        .inbox = t->inbox,
         .memory_bytes = t->limits->memory_bytes,
         .body_out = &t->body,
         .head_out = &t->head,
     };
+}
+
+static void fill_job(vm_request *r, HttpTask *t)
+{
+    *r = (vm_request){
+        .host = t,
+        .id = on_id,
+        .job = t->job,
+        .inbox = t->inbox,
+        .route_name = t->job->title,
+        .memory_bytes = t->limits->memory_bytes,
+    };
+}
+
+/* What it waits for besides the time: the task has a reference, so it can let go when the VM is another's. */
+static void take_await(HttpTask *t, vm_request *r)
+{
+    t->await = r->await;
+    if (t->await)
+        await_ref(t->await);
+    r->await = NULL;
 }
 
 static runner_result conclude(seat *s, HttpTask *t, vm_run *run, enum vm_result result)
@@ -170,6 +192,7 @@ static runner_result conclude(seat *s, HttpTask *t, vm_run *run, enum vm_result 
         t->wake_ns = r->park_ns;
         t->vm = s;
         t->run = run;
+        take_await(t, r);
         return RUNNER_PARKED;
     }
     t->status = r->status;
@@ -201,7 +224,7 @@ static bool route_again(const seat *s, HttpTask *t)
 static bool on_prepare(void *held, HttpTask *t)
 {
     const seat *s = held;
-    return t->app == s->app || route_again(s, t);
+    return t->job || t->app == s->app || route_again(s, t);
 }
 
 static runner_result on_start(void *held, HttpTask *t)
@@ -212,7 +235,11 @@ static runner_result on_start(void *held, HttpTask *t)
         canned_error(t, 500, "The server is out of memory");
         return RUNNER_DONE;
     }
-    fill(vm_run_request(run), t);
+    t->vm = s;
+    if (t->job)
+        fill_job(vm_run_request(run), t);
+    else
+        fill(vm_run_request(run), t);
     return conclude(s, t, run, vm_start(s->vm, run));
 }
 

@@ -119,6 +119,8 @@ PS_API const char *ps_strerror(int code);
     X(SECONDS, grace, "grace", 10, "SECONDS", "how long a stop waits for running requests")                  \
     X(TEXT, trust_proxy, "trust-proxy", NULL, "CIDR[,...]",                                                  \
       "believe these peers, or unix, what Forwarded and X-Forwarded-... say of the client")                  \
+    X(TEXT, queue, "queue", "memory:", "URL",                                                                \
+      "where queues are: memory:, sqlite:PATH or redis://HOST:PORT/DB")                                      \
     X(TEXT, admin, "admin", NULL, "HOST:PORT", "serve /healthz, /readyz and /metrics on this address")       \
     X(BOOL, access_log, "access-log", 0, NULL, "log every request (on with --dev)")                          \
     X(CHOICE, log_level, "log-level", "info", "error|warn|info|debug",                                       \

@@ -19,6 +19,7 @@ int ps_server_new(const ps_options *opt, ps_server **ret_srv, ps_error *err)
         return error_set(err, PS_ENOMEM, "out of memory");
     pthread_mutex_init(&srv->bridge.lock, NULL);
     atomic_init(&srv->grace_ms, -1);
+    jobs_init(&srv->jobs);
     srv->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     int bad = srv->stop_fd < 0 ? error_set(err, PS_ESYSTEM, "cannot make an eventfd: %s", strerror(errno))
                                : options_copy(opt, &srv->opt, err);
@@ -47,8 +48,10 @@ void ps_server_free(ps_server *srv)
     if (srv->first)
         vm_close(srv->first);
     vms_fini(&srv->vms);
+    jobs_fini(&srv->jobs);
     app_free_all(srv->apps);
     buckets_free(srv->buckets);
+    dicts_free(srv->dicts);
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
     log_free(srv->log);

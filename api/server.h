@@ -8,10 +8,12 @@
 
 #include "api/bridge.h"
 #include "api/error.h"
+#include "api/jobs.h"
 #include "api/paths.h"
 #include "api/poolsrv.h"
 #include "api/vms.h"
 #include "queue/bucket.h"
+#include "queue/dicts.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -27,6 +29,8 @@ struct ps_server {
     vm_module *modules; /* what ps_server_register was given */
     size_t module_count;
     buckets *buckets; /* of rate limits; it locks for itself */
+    jobs jobs;
+    dicts *dicts; /* shared dictionaries; likewise */
     vms vms;
     vm_config vm_config;
     once told; /* [any] the globals that handlers made */

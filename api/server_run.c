@@ -127,7 +127,7 @@ static int make_pool(ps_server *srv, char *error)
         .max_wait_ns = (uint64_t)(o->max_wait * 1e9),
         .handler_timeout_ns = limits.wall_ns,
         .cpu_limit_ns = limits.cpu_ns,
-        .least_limit_ns = srv->apps->least_limit_ns,
+        .least_limit_ns = jobs_least_limit_ns(&srv->jobs, srv->apps->least_limit_ns),
         .forced_read_ns = (uint64_t)FORCED_READ_MS * NS_PER_MS,
         .http = {.header_room = (size_t)o->header_room,
                  .max_body = o->max_body,
@@ -153,6 +153,9 @@ static int make_pool(ps_server *srv, char *error)
 /* on_start hooks, sockets, VMs and threads, in the order in which each is needed. */
 static int start(ps_server *srv, char *error)
 {
+    run_limits limits = server_limits(srv);
+    if (jobs_open(&srv->jobs, srv->opt.queue, srv->log, &limits, error, ERROR_BYTES) < 0)
+        return PS_ESYSTEM;
     if (vm_on_start(srv->first, false, error, ERROR_BYTES) != 0)
         return PS_EAPP;
     vm *first = srv->first;
@@ -160,7 +163,10 @@ static int start(ps_server *srv, char *error)
     seat *s = vms_seat(&srv->vms, first, srv->apps, error, ERROR_BYTES);
     if (!s)
         return PS_EAPP;
+    int bad = jobs_define(&srv->jobs, s->vm, error, ERROR_BYTES) < 0 ? PS_ESYSTEM : 0;
     vms_give(&srv->vms, s);
+    if (bad)
+        return bad;
     srv->bridge.vms = &srv->vms;
     srv->bridge.log = srv->log;
     srv->bridge.access_log = options_access_log(&srv->opt);
@@ -171,7 +177,7 @@ static int start(ps_server *srv, char *error)
         snprintf(error, ERROR_BYTES, "cannot start the thread that makes VMs");
         return PS_ESYSTEM;
     }
-    int bad = make_crowd(srv, error);
+    bad = make_crowd(srv, error);
     if (bad == 0)
         bad = make_pool(srv, error);
     if (bad)
@@ -188,6 +194,7 @@ static int start(ps_server *srv, char *error)
             snprintf(error, ERROR_BYTES, "cannot start the threads: %s", strerror(-err));
         return srv->bridge.error[0] ? PS_EAPP : PS_ESYSTEM;
     }
+    jobs_start(&srv->jobs, srv->pool);
     return 0;
 }
 
@@ -251,6 +258,7 @@ static int drain(ps_server *srv)
     while (atomic_load(&srv->callers))
         sched_yield();
     notify_service_manager("STOPPING=1");
+    jobs_drain(&srv->jobs);
     pool_set_stage(srv->pool, POOL_DRAINING);
     do {
         if (pool_wait(srv->pool, STOP_POLL_MS * (uint64_t)NS_PER_MS))
@@ -306,6 +314,7 @@ int ps_server_run(ps_server *srv, ps_error *err)
         return result;
     srv->lost = srv->pool && lost_any(&srv->pool->lost);
     if (!srv->lost) {
+        jobs_settle(&srv->jobs);
         pool_free(srv->pool);
         srv->pool = NULL;
         crowd_free(srv->crowd);

@@ -61,6 +61,7 @@ int exec_init(exec *x, const runner *r, struct pool *p, const run_limits *limits
         return err;
     }
     atomic_store_explicit(&x->hold, h, memory_order_relaxed);
+    inbox_init(&x->inbox, &x->wake);
     uv_timer_init(&x->loop, &x->alarm);
     x->open_handles = 1;
     err = uv_poll_init(&x->loop, &x->wake_poll, wake_fd(&x->wake));
@@ -116,6 +117,7 @@ void *exec_replace(exec *x, hold *h, void *lost_vm, void *vm)
 void exec_fini(exec *x)
 {
     assert(!timers_first(&x->parked));
+    exec_refuse_letters(x);
     if (x->vm)
         x->runner->leave(x->runner->user, x->vm);
     x->vm = NULL;
@@ -197,8 +199,19 @@ static void note_end(exec *x, void *vm)
         x->runner->ended(vm);
 }
 
+/* The task goes on, or is given up: what it waited for is not its concern any more. */
+static void stop_waiting(HttpTask *t)
+{
+    if (!t->await)
+        return;
+    t->await->waiter = NULL;
+    await_unref(t->await);
+    t->await = NULL;
+}
+
 static void cancel(exec *x, HttpTask *t)
 {
+    stop_waiting(t);
     hold *h = hold_of(x);
     void *vm = t->vm;
     uint64_t stamp = begin_cleaning(x, h, vm, t);
@@ -222,6 +235,8 @@ static void park(exec *x, HttpTask *t)
     if (t->deadline_ns && t->deadline_ns < due)
         due = t->deadline_ns;
     task_move(t, TASK_PARKED);
+    if (t->await)
+        t->await->waiter = t;
     if (timers_add(&x->parked, &t->timer, due) < 0) {
         cancel(x, t);
         give_up(t, "The server is out of memory");
@@ -262,13 +277,14 @@ void exec_run(exec *x, HttpTask *t)
     uint64_t since = x->now_ns;
     uint64_t most_ns = limits_of(x, t)->wall_ns;
     if (most_ns) {
-        t->deadline_ns = t->ready_ns + most_ns;
+        t->deadline_ns = (t->job ? since : t->ready_ns) + most_ns;
         if (since >= t->deadline_ns) {
             give_up(t, "The request waited too long for a thread");
             return;
         }
     }
     t->started_ns = since;
+    t->inbox = &x->inbox;
     meter_freshen(&x->meter, since);
     task_move(t, TASK_RUNNING);
     hold *h = hold_of(x);
@@ -276,6 +292,32 @@ void exec_run(exec *x, HttpTask *t)
     uint64_t stamp = begin_task(x, h, vm, t);
     runner_result result = x->runner->start(vm, t);
     end_run(h, stamp);
+    settle(x, t, result, since);
+}
+
+/* Of one that was spawned: it is PARKED until its first run. */
+static void begin_time(exec *x, HttpTask *t)
+{
+    uint64_t most_ns = limits_of(x, t)->wall_ns;
+    t->started_ns = x->now_ns;
+    t->deadline_ns = most_ns ? x->now_ns + most_ns : 0;
+}
+
+/* A parked task is run. */
+static void go_on(exec *x, HttpTask *t)
+{
+    stop_waiting(t);
+    uint64_t since = x->now_ns;
+    if (!t->started_ns)
+        begin_time(x, t);
+    meter_freshen(&x->meter, since);
+    task_move(t, TASK_RUNNING);
+    hold *h = hold_of(x);
+    void *vm = t->vm;
+    uint64_t stamp = begin_task(x, h, vm, t);
+    runner_result result = x->runner->resume(t);
+    end_run(h, stamp);
+    note_end(x, vm);
     settle(x, t, result, since);
 }
 
@@ -289,19 +331,77 @@ HttpTask *exec_run_due(exec *x, uint64_t until_ns)
     if (t->wake_ns > x->now_ns) {
         cancel(x, t);
         give_up(t, "The handler took too long");
+        t->limit = t->job ? RUN_LIMIT_WALL : RUN_LIMIT_NONE;
         return t;
     }
-    uint64_t since = x->now_ns;
-    meter_freshen(&x->meter, since);
-    task_move(t, TASK_RUNNING);
-    hold *h = hold_of(x);
-    void *vm = t->vm;
-    uint64_t stamp = begin_task(x, h, vm, t);
-    runner_result result = x->runner->resume(t);
-    end_run(h, stamp);
-    note_end(x, vm);
-    settle(x, t, result, since);
+    go_on(x, t);
     return t;
+}
+
+bool exec_collect(exec *x)
+{
+    if (!x->letters)
+        x->letters = inbox_take(&x->inbox);
+    return x->letters != NULL;
+}
+
+static HttpTask *task_of_letter(letter *l)
+{
+    return (HttpTask *)(void *)((char *)l - offsetof(HttpTask, letter));
+}
+
+/* The task that waits for it, if one still does. */
+static HttpTask *end_await(exec *x, await *a)
+{
+    HttpTask *t = a->waiter;
+    a->over = true;
+    if (t)
+        timers_remove(&x->parked, &t->timer);
+    await_unref(a);
+    return t;
+}
+
+/* Run what a letter lets run. Returns: the task, or NULL. */
+static HttpTask *open_letter(exec *x, letter *l)
+{
+    HttpTask *t = l->kind == LETTER_AWAIT ? end_await(x, (await *)l) : task_of_letter(l);
+    if (t && l->kind == LETTER_JOB)
+        exec_run(x, t);
+    else if (t)
+        go_on(x, t);
+    return t;
+}
+
+HttpTask *exec_receive(exec *x)
+{
+    HttpTask *t = NULL;
+    while (!t && x->letters) {
+        letter *l = x->letters;
+        x->letters = l->next;
+        t = open_letter(x, l);
+    }
+    return t;
+}
+
+void exec_refuse_letters(exec *x)
+{
+    while (exec_collect(x)) {
+        letter *l = x->letters;
+        x->letters = l->next;
+        assert(l->kind != LETTER_TASK && "what waits in a VM ends before its thread");
+        if (l->kind == LETTER_AWAIT) {
+            await_unref((await *)l);
+            continue;
+        }
+        HttpTask *t = task_of_letter(l);
+        give_up(t, "The server is stopping");
+        t->on_done(t);
+    }
+}
+
+bool exec_is_waited_in(const exec *x)
+{
+    return timers_first(&x->parked) || x->letters || !inbox_is_empty(&x->inbox);
 }
 
 HttpTask *exec_evict(exec *x)
@@ -322,6 +422,7 @@ HttpTask *exec_evict_from(exec *x, const void *lost_vm)
         if (t->vm != lost_vm)
             continue;
         timers_remove(&x->parked, &t->timer);
+        stop_waiting(t);
         give_up(t, "The thread that the handler waited on was lost");
         return t;
     }

@@ -2,7 +2,8 @@
  *
  * No libuv callback runs Lua: the loop only ends a sleep. Handlers run when the thread calls exec_run and
  * exec_run_due. These, exec_evict, exec_drop and exec_idle run the app's code: if the thread is declared lost
- * meanwhile, the call does not return (runtime/lost). Threads: the owner only; others may signal `wake`. */
+ * meanwhile, the call does not return (runtime/lost). Threads: the owner only; others may signal `wake` and
+ * post to `inbox`. */
 #ifndef RUNTIME_EXEC_H
 #define RUNTIME_EXEC_H
 
@@ -11,6 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "queue/inbox.h"
 #include "queue/timers.h"
 #include "queue/wake.h"
 #include "runtime/hold.h"
@@ -28,10 +30,13 @@ typedef struct exec {
     atomic_size_t vm_bytes; /* [owner writes] what the VM held when it was idle last, for metrics */
     meter meter;
     timers parked;
+    inbox inbox;     /* [any posts] ends of what handlers here wait for, and tasks for this thread */
+    letter *letters; /* taken from it, and not opened yet */
     wake wake;
     uv_loop_t loop;
     uv_poll_t wake_poll;
     uv_timer_t alarm;
+    bool hears; /* [pool's lock] notices are posted to it: runtime/notice */
     unsigned open_handles;
 } exec;
 
@@ -67,6 +72,19 @@ void exec_run(exec *x, HttpTask *t);
  * before the first call, one that waits for no time at all comes again in the next turn, not in this one.
  * Returns: it, or NULL when none is due. */
 HttpTask *exec_run_due(exec *x, uint64_t until_ns);
+
+/* Take in what has come by the inbox, for exec_receive. Returns: whether there is anything. */
+bool exec_collect(exec *x);
+
+/* Open the letters that were taken in up to the first that lets a task run, and run that: it ends DONE or
+ * PARKED. Returns: it, or NULL when no letter is left. */
+HttpTask *exec_receive(exec *x);
+
+/* The thread ends, and nobody posts tasks any more: what has come is refused. */
+void exec_refuse_letters(exec *x);
+
+/* Does anything wait here, for a time or for a letter, or is there a letter? */
+bool exec_is_waited_in(const exec *x);
 
 /* Take one parked task, whichever, and answer it 503: DONE. NULL when none is parked. */
 HttpTask *exec_evict(exec *x);

@@ -18,6 +18,7 @@
 
 enum {
     UNSIGNALLED_NS = 100000, /* how long a finished task may wait for others to finish */
+    REQUESTS_BEFORE_JOB = 8, /* that are taken in a row while a job waits */
     RETRY_NS = 1000000000    /* after a thread that got no VM */
 };
 
@@ -28,15 +29,17 @@ struct heavy {
     ring **done;             /* one a worker: [owner] pushes, that worker pops */
     atomic_int thread_id;    /* [owner writes, any reads] the kernel's; 0: its thread does not run */
     unsigned next;           /* the worker whose ring is looked at first */
+    unsigned in_a_row;       /* requests taken since the last job */
     worker *unsignalled;     /* has tasks on its done ring that it was not woken for */
     uint64_t unsignalled_ns; /* since when */
     uint64_t cost_ns;        /* that pool_ran has to be told when the first run of a task has ended; or 0 */
+    bool job;                /* or it is a job, and pool_job_ran has to be told */
     uint64_t idle_ns;        /* since when it had nothing to do */
 };
 
 /* --- tasks --- */
 
-static HttpTask *take(heavy *h)
+static HttpTask *take_request(heavy *h)
 {
     pool *p = h->pool;
     HttpTask *t = ring_pop_shared(p->injected);
@@ -49,10 +52,27 @@ static HttpTask *take(heavy *h)
     return t;
 }
 
+static HttpTask *take_job(heavy *h)
+{
+    h->in_a_row = 0;
+    return pool_take_job(h->pool);
+}
+
+/* Requests first. */
+static HttpTask *take(heavy *h)
+{
+    HttpTask *t = NULL;
+    if (h->in_a_row++ >= REQUESTS_BEFORE_JOB)
+        t = take_job(h);
+    if (!t)
+        t = take_request(h);
+    return t ? t : take_job(h);
+}
+
 static bool has_work(const heavy *h)
 {
     const pool *p = h->pool;
-    if (ring_depth(p->injected))
+    if (ring_depth(p->injected) || pool_has_job(p))
         return true;
     for (unsigned i = 0; i < p->config.workers; i++)
         if (ring_depth(worker_shared_ring(p->workers[i])))
@@ -79,7 +99,7 @@ static void finish(heavy *h, HttpTask *t)
 {
     if (t->state != TASK_DONE)
         return;
-    if (t->started_ns)
+    if (t->started_ns && !t->job)
         learn_mean(h->pool, t->run_ns);
     worker *owner = t->owner;
     if (!owner) {
@@ -113,13 +133,17 @@ static void refuse(HttpTask *t, const char *why)
 static bool waited_too_long(const heavy *h, const HttpTask *t)
 {
     uint64_t most = h->pool->config.max_wait_ns, now = h->exec.now_ns;
-    return most && now > t->ready_ns && now - t->ready_ns > most;
+    return most && !t->job && now > t->ready_ns && now - t->ready_ns > most;
 }
 
 static void tell_ran(heavy *h)
 {
-    pool_ran(h->pool, h->cost_ns);
+    if (h->job)
+        pool_job_ran(h->pool);
+    else
+        pool_ran(h->pool, h->cost_ns);
     h->cost_ns = 0;
+    h->job = false;
 }
 
 static void run(heavy *h, HttpTask *t)
@@ -128,6 +152,7 @@ static void run(heavy *h, HttpTask *t)
         pool_wake_heavy(h->pool);
     signal_before(h, t);
     h->cost_ns = t->cost_ns;
+    h->job = t->job != NULL;
     if (pool_stage(h->pool) == POOL_FORCED) {
         atomic_fetch_add_explicit(&h->pool->cut_off, 1, memory_order_relaxed);
         refuse(t, "The server is stopping");
@@ -147,6 +172,9 @@ static bool run_due(heavy *h)
     uint64_t until_ns = h->exec.now_ns;
     bool any = false;
     for (; (t = exec_run_due(&h->exec, until_ns)); any = true)
+        finish(h, t);
+    exec_collect(&h->exec);
+    for (; (t = exec_receive(&h->exec)); any = true)
         finish(h, t);
     return any;
 }
@@ -169,7 +197,7 @@ static bool must_quit(const heavy *h)
 
 static bool has_parked(const heavy *h)
 {
-    return timers_first(&h->exec.parked) != NULL;
+    return exec_is_waited_in(&h->exec);
 }
 
 static bool is_extra(const heavy *h)
@@ -201,7 +229,8 @@ static void rest(heavy *h)
     signal_owner(h);
     exec_idle(&h->exec);
     wake_prepare(&h->exec.wake);
-    bool stay = has_work(h) || (has_parked(h) ? pool_stage(h->pool) == POOL_FORCED : must_quit(h));
+    bool stay = has_work(h) || !inbox_is_empty(&h->exec.inbox) ||
+                (has_parked(h) ? pool_stage(h->pool) == POOL_FORCED : must_quit(h));
     exec_sleep(&h->exec, stay ? 0 : patience_ms(h));
     wake_cancel(&h->exec.wake);
 }
@@ -265,7 +294,10 @@ static void introduce(heavy *h)
 
 static void work(heavy *h)
 {
+    pool_hear(h->pool, &h->exec, true);
     turn_until_end(h);
+    pool_hear(h->pool, &h->exec, false);
+    exec_refuse_letters(&h->exec);
     signal_owner(h);
     leave_vm(h);
 }

@@ -119,6 +119,14 @@ void hold_signal(hold *h, uint64_t stamp, run_limit limit, uint64_t used_ns, uin
     hold_signal_again(h, number);
 }
 
+/* --- of the calling thread --- */
+
+void hold_set_deadline(uint64_t deadline_ns)
+{
+    if (mine && stamp_of(mine))
+        atomic_store_explicit(&mine->deadline_ns, deadline_ns, memory_order_release);
+}
+
 /* --- signal handlers --- */
 
 /* One that was taken has been aimed at, and is to end whatever else is. */

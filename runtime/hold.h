@@ -72,6 +72,9 @@ uint64_t hold_begin(hold *h, uint64_t now_ns, void *vm, HttpTask *task, const ru
  * for the hold, its VM and its task. */
 bool hold_end(hold *h, uint64_t stamp);
 
+/* The run that the calling thread is in may go on until then, monotonic. Nothing if it is in none. */
+void hold_set_deadline(uint64_t deadline_ns);
+
 /* --- the watchdog, and who takes a run away --- */
 
 typedef struct hold_view {

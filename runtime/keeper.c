@@ -54,7 +54,8 @@ static keeper_view glance(const keeper *k)
     keeper_view v = {.base = p->config.heavies,
                      .max = p->config.max_heavies,
                      .running = atomic_load_explicit(&p->heavies_running, memory_order_relaxed),
-                     .waiting = atomic_load_explicit(&p->waiting, memory_order_relaxed)};
+                     .waiting = atomic_load_explicit(&p->waiting, memory_order_relaxed) +
+                                (unsigned)ring_depth(p->jobs)};
     for (unsigned i = 0; i < pool_heavies_made(p); i++)
         v.resting += heavy_rests(p->heavies[i]);
     return v;

@@ -246,8 +246,10 @@ _Noreturn void lost_come_back(hold *h)
     worker *owner = h->task_owner;
     pthread_mutex_unlock(&l->lock);
     p->runner->abandon(p->runner->user, h->vm);
-    if (h->task && !owner)
+    if (h->task && !owner) {
+        h->task->limit = (run_limit)atomic_load_explicit(&h->aim_limit, memory_order_relaxed);
         end_unowned(h->task);
+    }
     tell(p, h, "a thread that was lost in a handler%s%s has come back, and ends");
     altstack_leave();
     hold_leave(h);

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "runtime/canned.h"
 #include "runtime/clock.h"
+#include "runtime/exec.h"
 #include "runtime/heavy.h"
 #include "runtime/keeper.h"
 #include "runtime/lane.h"
@@ -60,7 +62,8 @@ int pool_new(const pool_config *config, const runner *r, pool **ret_pool)
     size_t capacity =
         config->max_queue > config->max_connections ? config->max_queue : config->max_connections;
     p->injected = ring_new(capacity);
-    int err = p->workers && p->heavies && p->heavy_up && p->injected ? make_threads(p) : -ENOMEM;
+    p->jobs = ring_new(POOL_JOBS_MAX);
+    int err = p->workers && p->heavies && p->heavy_up && p->injected && p->jobs ? make_threads(p) : -ENOMEM;
     if (err) {
         pool_free(p);
         return err;
@@ -83,6 +86,7 @@ void pool_free(pool *p)
     free(p->heavies);
     free(p->heavy_up);
     ring_free(p->injected);
+    ring_free(p->jobs);
     lost_fini(&p->lost);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
@@ -202,7 +206,7 @@ void pool_heavy_ended(pool *p, unsigned index)
     /* Who published a task just before found no heavy worker at rest, and no place for another. The fence
      * pairs with the one in pool_wake_heavy: either that saw the place, or the task is seen here. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (p->keeper && atomic_load_explicit(&p->waiting, memory_order_relaxed))
+    if (p->keeper && (atomic_load_explicit(&p->waiting, memory_order_relaxed) || ring_depth(p->jobs)))
         keeper_signal(p->keeper);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock); /* the last thing that it does with the pool */
@@ -244,6 +248,21 @@ static bool wait_for_none(pool *p, atomic_uint *running, const struct timespec *
     return true;
 }
 
+static void refuse_job(HttpTask *t)
+{
+    canned_busy(t, "The server is stopping");
+    task_move(t, TASK_DONE);
+    t->on_done(t);
+}
+
+/* No thread is left to run them. */
+static void refuse_jobs(pool *p)
+{
+    HttpTask *t;
+    while ((t = ring_pop_shared(p->jobs)))
+        refuse_job(t);
+}
+
 bool pool_wait(pool *p, uint64_t timeout_ns)
 {
     struct timespec until;
@@ -271,6 +290,8 @@ bool pool_wait(pool *p, uint64_t timeout_ns)
         ended = wait_for_none(p, &p->keepers_running, limited ? &until : NULL);
     }
     pthread_mutex_unlock(&p->lock);
+    if (ended)
+        refuse_jobs(p);
     return ended;
 }
 
@@ -372,6 +393,72 @@ int pool_inject(pool *p, HttpTask *t)
         pool_wake_heavy(p);
     }
     return err;
+}
+
+/* --- jobs --- */
+
+int pool_run_job(pool *p, HttpTask *t)
+{
+    pthread_mutex_lock(&p->lock);
+    bool ended =
+        atomic_load_explicit(&p->quit_heavies, memory_order_relaxed) && !atomic_load(&p->heavies_running);
+    int err = ended ? 0 : ring_push(p->jobs, t);
+    pthread_mutex_unlock(&p->lock);
+    if (ended) {
+        refuse_job(t);
+    } else if (err == 0) {
+        pool_wake_heavy(p);
+    }
+    return err;
+}
+
+static unsigned most_jobs(const pool *p)
+{
+    unsigned running = atomic_load_explicit(&p->heavies_running, memory_order_relaxed);
+    return running > 1 ? running - 1 : 1;
+}
+
+bool pool_has_job(const pool *p)
+{
+    return ring_depth(p->jobs) && atomic_load_explicit(&p->jobs_running, memory_order_relaxed) < most_jobs(p);
+}
+
+HttpTask *pool_take_job(pool *p)
+{
+    if (!ring_depth(p->jobs))
+        return NULL;
+    HttpTask *t = NULL;
+    if (atomic_fetch_add(&p->jobs_running, 1) < most_jobs(p))
+        t = ring_pop_shared(p->jobs);
+    if (!t)
+        atomic_fetch_sub(&p->jobs_running, 1);
+    return t;
+}
+
+void pool_job_ran(pool *p)
+{
+    atomic_fetch_sub(&p->jobs_running, 1);
+    if (ring_depth(p->jobs))
+        pool_wake_heavy(p);
+}
+
+void pool_hear(pool *p, exec *x, bool hears)
+{
+    pthread_mutex_lock(&p->lock);
+    x->hears = hears;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_each_inbox(pool *p, void (*each)(void *user, inbox *to), void *user)
+{
+    pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < p->config.workers; i++)
+        if (worker_exec(p->workers[i])->hears)
+            each(user, &worker_exec(p->workers[i])->inbox);
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
+        if (heavy_exec(p->heavies[i])->hears)
+            each(user, &heavy_exec(p->heavies[i])->inbox);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* --- for the admin --- */

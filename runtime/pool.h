@@ -3,6 +3,8 @@
  * Workers own sockets (runtime/worker), heavy workers own none (runtime/heavy). Tasks go
  *     connection -> home ring of its worker -> handler, on the same thread            the light lane
  *     ... -> shared ring of its worker -> a heavy worker -> done ring of its worker     the heavy lane
+ * Jobs, which have no socket, go onto a ring of their own, and heavy workers take them when no request waits,
+ * but now and then even so. A heavy thread is kept from them for requests: see pool_take_job.
  * The shared ring of a worker has one producer and every heavy worker as a consumer. Of done rings there is
  * one for each pair of worker and heavy worker: with one producer each, nobody ever waits for a producer that
  * was preempted (see ring.c). No ring is smaller than its worker's connection limit, so a push of a task that
@@ -30,6 +32,7 @@ typedef struct worker worker;
 typedef struct heavy heavy;
 typedef struct keeper keeper;
 typedef struct watchdog watchdog;
+struct exec;
 
 typedef struct pool_config {
     unsigned workers, heavies;
@@ -76,6 +79,8 @@ struct pool {
     pthread_mutex_t lock;     /* for `injected` and the condition */
     pthread_cond_t changed;   /* a thread has become ready, or ended */
     ring *injected;           /* [lock to push] tasks without a socket */
+    ring *jobs;               /* [lock to push] tasks that are jobs */
+    atomic_uint jobs_running; /* [any] that hold a heavy thread, but for those that have waited */
     atomic_uint cut_off;      /* [any] requests that a forced stop ended before their handler did */
     atomic_bool quit_heavies; /* [any] no worker is left that could send more */
 };
@@ -103,6 +108,30 @@ void pool_free(pool *p);
 /* Give a QUEUED task without a socket to the heavy workers. Thread: any.
  * Returns: 0, or -EAGAIN when max_queue tasks wait. */
 int pool_inject(pool *p, HttpTask *t);
+
+enum { POOL_JOBS_MAX = 65535 }; /* that may wait */
+
+/* Give a QUEUED job to the heavy workers. Its on_done is called on the thread that has run it, or here and
+ * now when the threads have ended, with the task DONE and its outcome TASK_OUTCOME_SERVER if it was not run.
+ * Thread: any.
+ * Returns: 0, or -EAGAIN when POOL_JOBS_MAX wait, and then the task is the caller's still. */
+int pool_run_job(pool *p, HttpTask *t);
+
+/* The next job, if one waits and may have a thread: they have all heavy threads but one, or the one there is.
+ * Thread: a heavy worker's; pool_job_ran when it has stopped running. */
+HttpTask *pool_take_job(pool *p);
+void pool_job_ran(pool *p);
+
+/* A thread of the pool has a VM, and others may post jobs to its inbox; or it does not want them any more. */
+void pool_hear(pool *p, struct exec *x, bool hears);
+
+/* Call back for the inbox of each that does, with the lock held: no more than posting is to be done. Thread:
+ * any.
+ */
+void pool_each_inbox(pool *p, void (*each)(void *user, struct inbox *to), void *user);
+
+/* May pool_take_job find one? Thread: any. */
+bool pool_has_job(const pool *p);
 
 static inline enum pool_stage pool_stage(pool *p)
 {

@@ -72,6 +72,9 @@ void task_begin(HttpTask *t, void *owner)
     t->body.n = t->head.n = t->body_from = 0;
     t->outcome = TASK_OUTCOME_SERVER;
     t->vm = t->run = NULL;
+    t->inbox = NULL;
+    t->await = NULL;
+    t->job = NULL;
     t->fields_read = 0;
     t->timer = (timer){0};
     t->wake_ns = t->deadline_ns = 0;
@@ -88,7 +91,7 @@ static void trim(buf *b)
 
 void task_end(HttpTask *t)
 {
-    assert(!timer_is_set(&t->timer));
+    assert(!timer_is_set(&t->timer) && !t->await);
     if (t->headers != t->inline_headers)
         free(t->headers);
     if (t->target.p && t->target.n >= TASK_INLINE_TARGET)

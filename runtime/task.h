@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "queue/address.h"
+#include "queue/await.h"
 #include "queue/buf.h"
 #include "queue/str.h"
 #include "queue/timers.h"
@@ -103,6 +104,9 @@ typedef struct HttpTask {
     void *run;            /* for the runner only */
     uint32_t fields_read; /* context fields the handler has read, one bit each */
     struct timer timer;   /* while parked; and the place in it */
+    struct inbox *inbox;  /* of the thread that runs it */
+    letter letter;        /* to the thread that is to run it: LETTER_TASK or LETTER_JOB */
+    await *await;         /* parked: what it waits for besides the time, a reference, or NULL */
     uint64_t wake_ns;     /* parked: when it wants to go on, monotonic */
     uint64_t deadline_ns; /* when its handler has waited too long, or 0 */
     uint64_t received_ns; /* monotonic: the head was read */
@@ -111,7 +115,9 @@ typedef struct HttpTask {
     uint64_t run_ns;      /* time spent in the handler, waits not counted */
     uint64_t cost_ns;     /* heavy: by how much it is expected to delay those behind it; for pool_admit */
 
-    /* A request without a socket: called on the thread that finished it. */
+    struct job *job; /* what is run in the place of a route's handler, or NULL; for the runner only */
+
+    /* A request without a socket, or a job: called on the thread that finished it. */
     void (*on_done)(struct HttpTask *t);
     void *user;
 

@@ -32,6 +32,9 @@ static void run_due(worker *w)
     uint64_t until_ns = w->exec.now_ns;
     while ((t = exec_run_due(&w->exec, until_ns)))
         worker_release(w, t);
+    exec_collect(&w->exec);
+    while ((t = exec_receive(&w->exec)))
+        worker_release(w, t);
 }
 
 static void run_heavy(worker *w, HttpTask *t)
@@ -98,7 +101,7 @@ static void sleep_for(worker *w, int timeout_ms)
         exec_idle(&w->exec);
         wake_prepare(&w->exec.wake);
         bool stopping = pool_stage(w->pool) != POOL_RUNNING;
-        if (worker_is_any_done(w) || worker_has_lost_news(w) ||
+        if (worker_is_any_done(w) || worker_has_lost_news(w) || !inbox_is_empty(&w->exec.inbox) ||
             (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
@@ -194,16 +197,22 @@ static bool is_quiet(const worker *w)
     return w->busy == 0 && http_timeout_ms(w->http) != 0 && w->exec.now_ns - w->active_ns > DRAIN_QUIET_NS;
 }
 
+/* By a client, or by what waits here without one. */
+static bool is_needed(const worker *w)
+{
+    return (http_connections(w->http) && !is_quiet(w)) || exec_is_waited_in(&w->exec);
+}
+
 static void drain(worker *w)
 {
     accept_queued(w);
     http_quiesce(w->http);
     exec_tick(&w->exec);
     w->active_ns = w->exec.now_ns;
-    while (http_connections(w->http) && !is_quiet(w) && pool_stage(w->pool) != POOL_FORCED)
+    while (is_needed(w) && pool_stage(w->pool) != POOL_FORCED)
         turn(w, DRAIN_SLEEP_MS);
     uint64_t since_ns = w->exec.now_ns;
-    while (w->busy) {
+    while (w->busy || exec_is_waited_in(&w->exec)) {
         /* Forced: heavy workers hand back what they have; each turn ends what waits here; and who does not
          * read is cut off. */
         evict_parked(w);
@@ -227,13 +236,16 @@ static void name_thread(const worker *w)
 
 static void work(worker *w)
 {
+    pool_hear(w->pool, &w->exec, true);
     while (pool_stage(w->pool) == POOL_RUNNING)
         worker_turn(w);
+    pool_hear(w->pool, &w->exec, false); /* or it might have something to do for ever */
     drain(w);
 }
 
 static void leave(worker *w)
 {
+    exec_refuse_letters(&w->exec);
     linger_close_all(&w->lingering);
     if (w->exec.vm)
         w->exec.runner->leave(w->exec.runner->user, w->exec.vm);

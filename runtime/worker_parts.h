@@ -54,10 +54,12 @@ static inline void worker_refuse(HttpTask *t, const char *why)
     task_move(t, TASK_DONE);
 }
 
-/* A task that is done may go out with the next http_run. */
+/* A task that is done may go out with the next http_run; one that has no socket ends here. */
 static inline void worker_release(worker *w, HttpTask *t)
 {
-    if (t->state == TASK_DONE && t->suspended)
+    if (t->state == TASK_DONE && !t->owner)
+        t->on_done(t);
+    else if (t->state == TASK_DONE && t->suspended)
         http_resume(w->http, t);
 }
 

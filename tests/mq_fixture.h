@@ -7,6 +7,8 @@
 
 #include "queue/mq.h"
 
+#include "tests/redis_server.h"
+
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
@@ -56,9 +58,33 @@ static void sqlite_stop(void)
     rmdir(sqlite_folder);
 }
 
+/* One server for all tests, which the program starts before it forks. */
+static redis_server redis_for_all;
+
+static void redis_end(void)
+{
+    redis_server_stop(&redis_for_all);
+}
+
+static void redis_begin(char url[static URL_BYTES])
+{
+    if (!redis_for_all.pid) {
+        redis_server_start(&redis_for_all, NULL);
+        atexit(redis_end);
+    }
+    snprintf(url, URL_BYTES, "%s", redis_for_all.unix_url);
+}
+
+static void redis_empty(void)
+{
+    redis_server_do(&redis_for_all, "FLUSHDB");
+}
+
+/* The first is memory. */
 static const engine_row engines[] = {
     {.name = "memory", .small = "max=3", .start = memory_start},
     {.name = "sqlite", .small = "max=3", .start = sqlite_start, .stop = sqlite_stop},
+    {.name = "redis", .small = "max=3", .start = redis_begin, .stop = redis_empty},
 };
 
 /* --- open and close --- */

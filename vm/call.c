@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "vm/internal.h"
+#include "vm/jobs.h"
 #include "vm/json.h"
 #include "vm/limit.h"
 #include "vm/reason.h"
@@ -39,7 +40,8 @@ vm_request *vm_run_request(vm_run *run)
 
 void vm_run_give(vm *v, vm_run *run)
 {
-    v->strategy->end(v->L, run);
+    if (!run->request.job)
+        v->strategy->end(v->L, run);
     run->live = false;
     run->spawned = false;
     run->next_free = v->free_runs;
@@ -71,9 +73,14 @@ static vm_run *run_of(lua_State *L)
 
 /* --- failing --- */
 
-static void answer_plain_500(vm_request *r)
+static void answer_plain_500(vm_run *run)
 {
     static const char text[] = "{\"error\":\"Internal Server Error\",\"status\":500}";
+    vm_request *r = &run->request;
+    if (r->job) {
+        jobs_failed_plainly(run);
+        return;
+    }
     r->failed = true;
     r->status = 500;
     r->body_out->n = r->head_out->n = 0;
@@ -120,6 +127,10 @@ static void push_trace(lua_State *L, int index, lua_State *co, int level, bool p
 static void answer_status(lua_State *L, vm_run *run, int status, int trace)
 {
     vm_request *r = &run->request;
+    if (r->job) {
+        jobs_failed(L, trace, run);
+        return;
+    }
     str id = r->id(r->host);
     r->failed = true;
     r->status = status;
@@ -153,7 +164,7 @@ static void log_trace(lua_State *L, vm_run *run, int trace)
  * the log. What has met its memory limit is logged as that, later. */
 static void answer_error(lua_State *L, int index, vm_run *run)
 {
-    if (reply_is(L, index)) {
+    if (reply_is(L, index) && !run->request.job) {
         reply_from_values(L, index, 1, &run->request);
         return;
     }
@@ -295,7 +306,7 @@ static void fail(vm *v, vm_run *run, int status)
             v->soiled = true;
     }
     if (failed)
-        answer_plain_500(&run->request);
+        answer_plain_500(run);
     drop_coroutine(v, run, true);
     lua_settop(L, top);
 }
@@ -323,7 +334,7 @@ static void answer_limit(vm *v, vm_run *run)
     lua_pop(v->L, 1);
     v->soiled = true;
     if (was_ended)
-        answer_plain_500(&run->request);
+        answer_plain_500(run);
 }
 
 /* A handler that has used up its time is not asked any more: nothing of it runs again. */
@@ -352,7 +363,10 @@ static int on_ended(lua_State *co, int status, lua_KContext context)
     vm_run *run = (vm_run *)context;
     vm *v = run->vm;
     if (status == LUA_OK || status == LUA_YIELD) {
-        reply_from_values(co, 3, lua_gettop(co) - 2, &run->request);
+        if (run->request.job)
+            jobs_returned(co, 3, lua_gettop(co) - 2, run);
+        else
+            reply_from_values(co, 3, lua_gettop(co) - 2, &run->request);
         return 0;
     }
     if (v->limit_raised)
@@ -374,8 +388,12 @@ static int enter(lua_State *co)
 {
     vm_run *run = run_of(co);
     lua_pushcfunction(co, on_error);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, run->vm->handler_refs[run->request.route]);
-    run->vm->strategy->lend(co, run);
+    if (run->request.job) {
+        jobs_push(co, run);
+    } else {
+        lua_rawgeti(co, LUA_REGISTRYINDEX, run->vm->handler_refs[run->request.route]);
+        run->vm->strategy->lend(co, run);
+    }
     int status = lua_pcallk(co, 1, LUA_MULTRET, 2, (lua_KContext)run, on_ended);
     return on_ended(co, status, (lua_KContext)run);
 }
@@ -426,20 +444,38 @@ static vm_result go(vm *v, vm_run *run, int nargs)
     return result;
 }
 
-vm_result vm_start(vm *v, vm_run *run)
+static void begin_run(vm *v, vm_run *run)
 {
-    vm_request *r = &run->request;
-    r->route_name = v->route_names[r->route];
     run->live = true;
     run->serial = ++v->requests;
     run->raised = run->explaining = false;
+}
+
+void call_prepare(lua_State *L, vm_run *run)
+{
+    if (!run->co) {
+        lua_pushcfunction(L, make_coroutine);
+        lua_pushlightuserdata(L, run);
+        lua_call(L, 1, 0);
+    }
+    begin_run(vm_of(L), run);
+    lua_pushcfunction(run->co, enter);
+    lua_pushlightuserdata(run->co, run);
+}
+
+vm_result vm_start(vm *v, vm_run *run)
+{
+    vm_request *r = &run->request;
+    if (!r->job)
+        r->route_name = v->route_names[r->route];
+    begin_run(v, run);
     if (!run->co) {
         lua_pushcfunction(v->L, make_coroutine);
         lua_pushlightuserdata(v->L, run);
         if (lua_pcall(v->L, 1, 0, 0) != LUA_OK) {
             lua_pop(v->L, 1);
             v->soiled = true;
-            answer_plain_500(r);
+            answer_plain_500(run);
             return VM_DONE;
         }
     }
@@ -448,9 +484,10 @@ vm_result vm_start(vm *v, vm_run *run)
     return go(v, run, 1);
 }
 
+/* One that was spawned is begun: its argument waits on its stack. */
 vm_result vm_resume(vm *v, vm_run *run)
 {
-    return go(v, run, 0);
+    return go(v, run, lua_status(run->co) == LUA_OK);
 }
 
 void vm_cancel(vm *v, vm_run *run)

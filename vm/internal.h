@@ -86,6 +86,8 @@ struct vm {
     int compose_ref;
     const void *unanswered_mt; /* of errors that no on_error hook answered */
 
+    struct shared *shared; /* vm/shared.h; NULL: not used */
+
     int definition_ref;
     char *path; /* the app's */
     char *signature;
@@ -119,6 +121,10 @@ static inline bool vm_can_describe(const lua_Debug *ar)
     memcpy(&function, ar->i_ci, sizeof(function));
     return function > STACK_BYTES_MOST;
 }
+
+/* Make a run's coroutine, if it has none, and put what enters it on its stack: vm_resume begins it then. The
+ * run is live from here on. Stack: [-0, +0, m] */
+void call_prepare(lua_State *L, vm_run *run);
 
 /* Log a text for the request that runs. */
 void vm_log(vm *v, int level, const char *text, size_t n);

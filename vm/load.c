@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "vm/jobs.h"
 #include "vm/load.h"
 #include "vm/reply.h"
 #include "vm/sandbox.h"
@@ -42,7 +43,8 @@ void load_chunk(lua_State *L, const char *name, int nresults)
 
 static bool is_part_of_tree(const char *name)
 {
-    static const char *const others[] = {"tree", "check", "unknown", "hooks", "coroutines", "limit"};
+    static const char *const others[] = {"tree",  "check", "unknown", "hooks", "coroutines",
+                                         "limit", "queue", "pubsub",  "task",  "shared"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(name, others[i]) == 0)
             return false;
@@ -248,7 +250,7 @@ static int keep_routes(lua_State *L)
         keep_route(L, v, i, text);
         lua_pop(L, 1);
     }
-    if (buf_add(text, "", 1) < 0)
+    if (jobs_sign(L, text) < 0 || buf_add(text, "", 1) < 0)
         return luaL_error(L, "not enough memory");
     return 0;
 }

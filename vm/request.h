@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "queue/buf.h"
+#include "queue/job.h"
 #include "queue/str.h"
 
 /* What a handler can read of its context: X(name, text). One bit each in fields_read. */
@@ -53,7 +54,10 @@ typedef struct vm_request {
     size_t param_count;
     unsigned route;         /* its index */
     const char *route_name; /* "/users/:id", for messages */
-    size_t memory_bytes;    /* by so much the VM's memory may grow in a run; 0: no limit */
+    job *job; /* what is run in the place of a route's handler, or NULL: no context, and the outcome is
+                 in there */
+    struct inbox *inbox; /* of the thread, for what the handler waits for; NULL: it cannot */
+    size_t memory_bytes; /* by so much the VM's memory may grow in a run; 0: no limit */
 
     /* The answer. */
     buf *body_out; /* the host's, empty at first */
@@ -64,6 +68,8 @@ typedef struct vm_request {
     vm_limit limit;           /* that it met */
     uint32_t fields_read;     /* 1 << enum ctx_field */
     uint64_t park_ns;         /* VM_PARKED: how long it wants to wait */
+    struct await
+        *await; /* VM_PARKED: what it waits for besides, or NULL; to be set to NULL by who has seen it */
 } vm_request;
 
 #endif

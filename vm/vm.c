@@ -8,10 +8,14 @@
 
 #include "vm/audit.h"
 #include "vm/internal.h"
+#include "vm/jobs.h"
 #include "vm/json.h"
 #include "vm/limit.h"
+#include "vm/mqueue.h"
 #include "vm/ratelimit.h"
 #include "vm/reply.h"
+#include "vm/shared.h"
+#include "vm/spawn.h"
 #include "vm/warning.h"
 
 enum { IDLE_GARBAGE_BYTES = 32768 };
@@ -87,12 +91,16 @@ static int set_up(lua_State *L)
         lua_setfield(L, -2, v->config.modules[i].name);
     }
     lua_pop(L, 1);
+    jobs_install(L);
+    mqueue_install(L);
+    spawn_install(L);
     ratelimit_install(L);
     reply_install(L);
     ctx_install(L);
     audit_install(L);
     limit_install(L);
     globals_install(L);
+    shared_install(L);
     return 0;
 }
 
@@ -145,6 +153,7 @@ void vm_close(vm *v)
         if (run->live)
             vm_cancel(v, run);
     lua_close(v->L);
+    shared_free(v->shared);
     while (v->runs) {
         vm_run *next = v->runs->next;
         free(v->runs);

@@ -13,6 +13,11 @@
 typedef struct vm vm;
 typedef struct vm_run vm_run; /* one handler under way: its coroutine, its context, its request */
 
+/* Of a function that the app has spawned; negative: the server's. */
+typedef struct vm_spawn_limits {
+    double cpu_s, wall_s, memory_bytes;
+} vm_spawn_limits;
+
 struct lua_State;
 
 /* A Lua chunk of the program's own. */
@@ -21,6 +26,23 @@ typedef struct vm_source {
     const char *text;
     const size_t *size;
 } vm_source;
+
+/* What the app asks the host for. Each is called on the thread that runs the VM, while a handler runs. */
+typedef struct vm_host {
+    void *user;
+    /* The queues, or NULL while they are not open yet. Also without a handler. */
+    struct mq *(*queues)(void *user);
+    /* Run a run of this VM's, on this thread, after what runs now; `spawner` is the vm_request.host of that.
+     * The job is the host's from then on. Returns: 0, -EAGAIN or -ENOMEM. */
+    int (*spawn)(void *user, void *spawner, vm_run *run, job *j, const vm_spawn_limits *limits);
+    /* Run a job in any VM, on a thread for what takes long. `over` is called when it has ended, on any
+     * thread; if it was not run, j->failed is set with a text. Returns: 0, -EAGAIN or -ENOMEM. */
+    int (*call)(void *user, job *j, void (*over)(job *j));
+    /* The handler that runs may go on for so long from now on. */
+    void (*extend)(void *user, void *host, uint64_t ns);
+    /* Is the server about to end? */
+    bool (*stopping)(void *user);
+} vm_host;
 
 /* A C module of the host's, for require. */
 typedef struct vm_module {
@@ -41,6 +63,8 @@ typedef struct vm_config {
     const vm_source *sources;
     size_t source_count;
     struct buckets *buckets; /* for poolsrv.limit; NULL: every request passes */
+    const vm_host *host;     /* NULL: there are no queues and no jobs */
+    struct dicts *dicts;     /* for poolsrv.shared; NULL: the VM has some of its own */
     const vm_module *modules;
     size_t module_count;
     void *log_user;
@@ -99,7 +123,23 @@ typedef struct vm_route_def {
 size_t vm_route_count(const vm *v);
 int vm_route_at(vm *v, size_t i, vm_route_def *ret);
 
-/* All routes in order, as a text: two VMs with the same text give the same index to the same route. */
+/* One of what the app defines beside routes; strings are good as long as the VM. */
+typedef struct vm_job_def {
+    job_kind kind; /* JOB_CONSUME, JOB_CLOCK or JOB_NOTICE */
+    const char *name, *where;
+} vm_job_def;
+
+/* Returns: false beyond the last. */
+bool vm_job_at(vm *v, size_t i, vm_job_def *ret);
+
+/* An option of the i-th, as api/lua has checked it: the preset or NULL where it is not given or of another
+ * type.
+ */
+double vm_job_number(vm *v, size_t i, const char *option, double preset);
+const char *vm_job_text(vm *v, size_t i, const char *option);
+
+/* All routes in order, and all jobs, as a text: two VMs with the same text give the same index to the same
+ * route. */
 const char *vm_signature(const vm *v);
 
 /* Call back for every option of api.config{}; value as text ("true", "8"), NULL for a table and the like. */
@@ -135,6 +175,8 @@ vm_result vm_start(vm *v, vm_run *run);
 
 /* Go on with one that waits. */
 vm_result vm_resume(vm *v, vm_run *run);
+
+/* A run that a handler has spawned is begun by vm_resume. */
 
 /* Give up one that waits; its to-be-closed variables are closed. Makes no answer. */
 void vm_cancel(vm *v, vm_run *run);

@@ -1,0 +1,357 @@
+#include "api/jobs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/clock.h"
+#include "runtime/hold.h"
+
+enum { SETTLE_MS = 2000 };
+
+static const log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO};
+
+static void on_tell(void *user, int level, const char *text)
+{
+    jobs *j = user;
+    log_write(j->log, levels[level], (str){0}, "%s", text);
+}
+
+/* A message to all VMs. `prefix` says of what kind its name is. */
+static void notify(jobs *j, const char *prefix, const char *name, str arguments)
+{
+    char whole[MQ_NAME_BYTES + 16];
+    snprintf(whole, sizeof(whole), "%s:%s", prefix, name);
+    if (!atomic_load_explicit(&j->pool, memory_order_acquire))
+        return; /* no VM serves yet */
+    int err = notice_all(&j->notices, whole, arguments);
+    if (err)
+        log_write(j->log, LOG_LEVEL_WARN, (str){0}, "%s: not all VMs are told: %s", whole,
+                  err == -EAGAIN ? "too many messages wait in them" : "out of memory");
+}
+
+static void on_heard(void *user, const char *channel, str body)
+{
+    jobs *j = user;
+    buf arguments = {0};
+    if (buf_addf(&arguments, "[%.*s,\"%s\"]", (int)body.n, body.p, channel) == 0)
+        notify(j, "channel", channel, buf_str(&arguments));
+    buf_fini(&arguments);
+}
+
+/* --- what VMs ask for --- */
+
+static mq *on_queues(void *user)
+{
+    jobs *j = user;
+    return j->queues;
+}
+
+static bool on_stopping(void *user)
+{
+    jobs *j = user;
+    return atomic_load_explicit(&j->ending, memory_order_relaxed);
+}
+
+static void on_extend(void *user, void *host, uint64_t ns)
+{
+    HttpTask *t = host;
+    (void)user;
+    t->deadline_ns = clock_now_ns() + ns;
+    hold_set_deadline(t->deadline_ns);
+}
+
+/* A function that a handler has spawned. */
+typedef struct spawned {
+    HttpTask task; /* first */
+    jobs *jobs;
+    run_limits limits;
+} spawned;
+
+static void on_spawned_done(HttpTask *t)
+{
+    spawned *s = (spawned *)t;
+    errand_end end = errand_ended(t);
+    if (end == ERRAND_LATE || end == ERRAND_NOT_RUN)
+        log_write(s->jobs->log, LOG_LEVEL_WARN, (str){0}, "%s: %s", t->job->title,
+                  end == ERRAND_LATE ? "it took longer than its limit" : "it was ended, as the server stops");
+    atomic_fetch_sub_explicit(&s->jobs->spawned, 1, memory_order_relaxed);
+    buf_fini(&t->job->result);
+    free(t->job);
+    task_move(t, TASK_SENT);
+    task_end(t);
+    task_fini(t);
+    free(s);
+}
+
+static run_limits limits_for(const jobs *j, const vm_spawn_limits *given, const char *title)
+{
+    run_limits limits = j->limits;
+    limits.route = title;
+    if (given->cpu_s >= 0)
+        limits.cpu_ns = (uint64_t)(given->cpu_s * 1e9);
+    if (given->wall_s >= 0)
+        limits.wall_ns = (uint64_t)(given->wall_s * 1e9);
+    if (given->memory_bytes >= 0)
+        limits.memory_bytes = (size_t)given->memory_bytes;
+    return limits;
+}
+
+/* It is a task that is parked and due: the thread goes on with it once it has seen to what runs now. */
+static int on_spawn(void *user, void *spawner, vm_run *run, job *what, const vm_spawn_limits *given)
+{
+    jobs *j = user;
+    HttpTask *by = spawner;
+    if (atomic_fetch_add_explicit(&j->spawned, 1, memory_order_relaxed) >= JOBS_SPAWNED_MAX) {
+        atomic_fetch_sub_explicit(&j->spawned, 1, memory_order_relaxed);
+        return -EAGAIN;
+    }
+    spawned *s = calloc(1, sizeof(*s));
+    if (!s) {
+        atomic_fetch_sub_explicit(&j->spawned, 1, memory_order_relaxed);
+        return -ENOMEM;
+    }
+    HttpTask *t = &s->task;
+    s->jobs = j;
+    s->limits = limits_for(j, given, what->title);
+    task_begin(t, NULL);
+    t->job = what;
+    t->lane = by->lane; /* its time is its route's */
+    t->limits = &s->limits;
+    t->on_done = on_spawned_done;
+    t->vm = by->vm;
+    t->run = run;
+    t->inbox = by->inbox;
+    t->letter.kind = LETTER_TASK;
+    *vm_run_request(run) = (vm_request){.host = t,
+                                        .id = vm_run_request(run)->id,
+                                        .job = what,
+                                        .inbox = t->inbox,
+                                        .route_name = what->title,
+                                        .memory_bytes = s->limits.memory_bytes};
+    task_move(t, TASK_QUEUED);
+    task_move(t, TASK_RUNNING);
+    task_move(t, TASK_PARKED);
+    inbox_post(t->inbox, &t->letter);
+    return 0;
+}
+
+/* A job that a handler has handed on. */
+typedef struct handed {
+    job *job;
+    void (*over)(job *j);
+} handed;
+
+static void fail(job *j, const char *why)
+{
+    j->failed = true;
+    j->result.n = 0;
+    (void)buf_add(&j->result, why, strlen(why));
+}
+
+static void on_call_done(HttpTask *t)
+{
+    handed *h = t->user;
+    errand_end end = errand_ended(t);
+    if (end == ERRAND_NOT_RUN)
+        fail(h->job, "it was not run: the server is stopping");
+    else if (end == ERRAND_LATE && !h->job->failed)
+        fail(h->job, "it took too long");
+    errand_free(t);
+    h->over(h->job);
+    free(h);
+}
+
+static int on_call(void *user, job *what, void (*over)(job *j))
+{
+    jobs *j = user;
+    pool *p = atomic_load_explicit(&j->pool, memory_order_acquire);
+    handed *h = malloc(sizeof(*h));
+    HttpTask *t = h && p ? errand_new(what, &j->calls, on_call_done, h) : NULL;
+    if (!t) {
+        free(h);
+        return p ? -ENOMEM : -EAGAIN;
+    }
+    *h = (handed){what, over};
+    int err = errand_run(p, t);
+    if (err) {
+        errand_free(t);
+        free(h);
+    }
+    return err;
+}
+
+/* --- life --- */
+
+void jobs_init(jobs *j)
+{
+    *j = (jobs){0};
+    j->host = (vm_host){j, on_queues, on_spawn, on_call, on_extend, on_stopping};
+}
+
+int jobs_open(jobs *j, const char *url, logger *log, const run_limits *limits, char *error, size_t size)
+{
+    mq_config config = {on_tell, on_heard, j};
+    char why[512];
+    j->log = log;
+    j->limits = *limits;
+    run_limits calls = *limits;
+    calls.route = "a call of another module's function";
+    errand_kind_init(&j->calls, &calls);
+    int err = mq_open(url, &config, &j->queues, why, sizeof(why));
+    if (err) {
+        snprintf(error, size, "cannot open the queues: %s", why);
+        return err;
+    }
+    err = ticker_new(&j->ticker);
+    if (err)
+        snprintf(error, size, "cannot start a thread: %s", strerror(-err));
+    return err;
+}
+
+static uint64_t ns_of(double seconds)
+{
+    return (uint64_t)(seconds * 1e9);
+}
+
+static uint64_t timeout_of(jobs *j, vm *v, size_t i)
+{
+    uint64_t ns = ns_of(vm_job_number(v, i, "timeout", 0));
+    if (ns && (!j->least_limit_ns || ns < j->least_limit_ns))
+        j->least_limit_ns = ns;
+    return ns;
+}
+
+static consumer_backoff backoff_of(const char *word)
+{
+    return *word == 'l' ? BACKOFF_LINEAR : *word == 'c' ? BACKOFF_CONSTANT : BACKOFF_EXPONENTIAL;
+}
+
+static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
+{
+    consumer **more = realloc(j->consumers, (j->count + 1) * sizeof(consumer *));
+    if (!more)
+        return -ENOMEM;
+    j->consumers = more;
+    uint64_t timeout_ns = timeout_of(j, v, i);
+    consumer_config config = {
+        .queue = def->name,
+        .dead_letter = vm_job_text(v, i, "dead_letter"),
+        .concurrency = (unsigned)vm_job_number(v, i, "concurrency", 1),
+        .batch = (unsigned)vm_job_number(v, i, "batch", 0),
+        .retries = (unsigned)vm_job_number(v, i, "retries", 0),
+        .backoff = backoff_of(vm_job_text(v, i, "backoff")),
+        .delay_s = vm_job_number(v, i, "delay", 1),
+        .max_delay_s = vm_job_number(v, i, "max_delay", 1),
+        .lease_s = vm_job_number(v, i, "lease", 30),
+        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
+        .tell = on_tell,
+        .user = j,
+    };
+    int err = consumer_new(&config, j->queues, j->ticker, &j->consumers[j->count]);
+    if (err == 0)
+        j->count++;
+    return err;
+}
+
+static int add_entry(jobs *j, vm *v, size_t i, const vm_job_def *def, char *error, size_t size)
+{
+    schedule **more = realloc(j->clock, (j->clock_count + 1) * sizeof(schedule *));
+    if (!more)
+        return -ENOMEM;
+    j->clock = more;
+    uint64_t timeout_ns = timeout_of(j, v, i);
+    schedule_config config = {
+        .name = def->name,
+        .title = vm_job_text(v, i, "title"),
+        .every_ms = (int64_t)vm_job_number(v, i, "every", 0),
+        .cron = vm_job_text(v, i, "cron"),
+        .zone = vm_job_text(v, i, "zone"),
+        .make_up = *vm_job_text(v, i, "missed") == 'o',
+        .overlap = vm_job_number(v, i, "overlap", 0) != 0,
+        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
+        .tell = on_tell,
+        .user = j,
+    };
+    int err = schedule_new(&config, j->queues, j->ticker, &j->clock[j->clock_count], error, size);
+    if (err == 0)
+        j->clock_count++;
+    return err;
+}
+
+static int add_all(jobs *j, vm *v, char *error, size_t size)
+{
+    vm_job_def def;
+    int err = 0;
+    for (size_t i = 0; vm_job_at(v, i, &def) && err == 0; i++) {
+        if (def.kind == JOB_CONSUME)
+            err = add_consumer(j, v, i, &def);
+        else if (def.kind == JOB_CLOCK)
+            err = add_entry(j, v, i, &def, error, size);
+        else if (def.kind == JOB_NOTICE && strncmp(def.name, "channel:", 8) == 0)
+            err = mq_listen(j->queues, def.name + 8);
+    }
+    return err;
+}
+
+int jobs_define(jobs *j, vm *first, char *error, size_t size)
+{
+    snprintf(error, size, "out of memory");
+    return add_all(j, first, error, size);
+}
+
+uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least)
+{
+    return j->least_limit_ns && (!least || j->least_limit_ns < least) ? j->least_limit_ns : least;
+}
+
+static void warn_of_loss(const jobs *j)
+{
+    if (j->count && !mq_survives(j->queues))
+        log_write(j->log, LOG_LEVEL_INFO, (str){0},
+                  "the queues are in memory: what is in them is lost when the server ends (--queue "
+                  "sqlite:PATH keeps it)");
+}
+
+void jobs_start(jobs *j, pool *p)
+{
+    run_limits limits = j->limits;
+    limits.route = "a listener";
+    notices_init(&j->notices, p, &limits);
+    atomic_store_explicit(&j->pool, p, memory_order_release);
+    warn_of_loss(j);
+    for (size_t i = 0; i < j->count; i++)
+        consumer_start(j->consumers[i], p);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_start(j->clock[i], p);
+}
+
+void jobs_drain(jobs *j)
+{
+    atomic_store_explicit(&j->ending, true, memory_order_relaxed);
+    for (size_t i = 0; i < j->count; i++)
+        consumer_stop(j->consumers[i]);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_stop(j->clock[i]);
+}
+
+void jobs_settle(jobs *j)
+{
+    for (size_t i = 0; i < j->count; i++)
+        (void)consumer_settle(j->consumers[i], SETTLE_MS); /* mq_close ends the rest */
+}
+
+void jobs_fini(jobs *j)
+{
+    jobs_drain(j);
+    jobs_settle(j);
+    ticker_free(j->ticker);
+    mq_close(j->queues);
+    for (size_t i = 0; i < j->count; i++)
+        consumer_free(j->consumers[i]);
+    free(j->consumers);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_free(j->clock[i]);
+    free(j->clock);
+    jobs_init(j);
+}

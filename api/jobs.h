@@ -1,0 +1,62 @@
+/* jobs: what a server runs beside requests: consumers of its queues, and what handlers have spawned or handed
+ * on.
+ *
+ * Made before the VMs, as these ask for it; opened once the options are known; started with the threads.
+ * Threads: each function says; none of them is called from a signal handler. */
+#ifndef API_JOBS_H
+#define API_JOBS_H
+
+#include "queue/mq.h"
+#include "runtime/consumer.h"
+#include "runtime/log.h"
+#include "runtime/notice.h"
+#include "runtime/pool.h"
+#include "runtime/schedule.h"
+#include "vm/vm.h"
+
+enum { JOBS_SPAWNED_MAX = 10000 }; /* functions that wait or run */
+
+typedef struct jobs {
+    vm_host host; /* for vm_config */
+    logger *log;
+    mq *queues;           /* const while VMs serve; NULL before jobs_open */
+    _Atomic(pool *) pool; /* NULL before jobs_start */
+    ticker *ticker;
+    consumer **consumers; /* of the app as it is now */
+    size_t count;
+    schedule **clock; /* likewise, its entries */
+    size_t clock_count;
+    uint64_t least_limit_ns; /* of time that any of them has; 0: none */
+    errand_kind calls;       /* of task.run */
+    run_limits limits;       /* what spawned functions have unless they say otherwise */
+    notices notices;
+    atomic_uint spawned; /* [any] */
+    atomic_bool ending;  /* [any] the server is about to end */
+} jobs;
+
+/* Thread: the one that makes the server. */
+void jobs_init(jobs *j);
+
+/* Open the queues. `log` is to outlive them. Returns: 0, or -errno with `error` filled. Thread: the one that
+ * starts the server, as of all that follow. */
+int jobs_open(jobs *j, const char *url, logger *log, const run_limits *limits, char *error, size_t size);
+
+/* Make what the app of that VM defines. Returns: 0, or -errno with `error` filled. */
+int jobs_define(jobs *j, vm *first, char *error, size_t size);
+
+/* The smallest limit of time of that, or `least` if it is smaller; 0 is none. */
+uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least);
+
+/* Start it, once the threads of the pool run. */
+void jobs_start(jobs *j, pool *p);
+
+/* The server begins to stop: nothing is taken any more. */
+void jobs_drain(jobs *j);
+
+/* The pool has ended: settle what it has left. */
+void jobs_settle(jobs *j);
+
+/* Close the queues and free all. Fine at any time but between jobs_start and the pool's end. */
+void jobs_fini(jobs *j);
+
+#endif
