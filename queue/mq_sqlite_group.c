@@ -7,7 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "queue/mq_sqlite_held.h"
+#include "queue/mq_sqlite_back.h"
 #include "queue/mq_sqlite_verbs.h"
 
 enum {
@@ -117,11 +117,11 @@ static int transact(group *g, mq_op **ops, mq_op ***waiting_end)
     int result = store_do(&g->store, STORE_BEGIN, "");
     g->now_ms = mq_now_ms();
     if (!result)
-        result = held_release_lost(g);
+        result = back_release_lost(g);
     if (!result)
-        result = held_sweep(g);
+        result = back_sweep(g);
     if (!result && group_clock_ms() - g->looked_ms >= LOOK_EVERY_MS)
-        result = held_look(g);
+        result = back_look(g);
     if (!result)
         result = run_all(g, ops, waiting_end);
     if (!result)

@@ -2,7 +2,7 @@
 
 #include <sqlite3.h>
 
-#include "queue/mq_sqlite_held.h"
+#include "queue/mq_sqlite_back.h"
 
 static int64_t most_of(const mq_op *op)
 {
@@ -66,7 +66,7 @@ static int lease(group *g, const mq_op *op, mq_message *m, tally *t)
 {
     int64_t end_ms = verb_lease_end(g, op->lease_ms);
     m->due_ms = lease_of(end_ms);
-    m->lease = held_lease(g);
+    m->lease = back_lease(g);
     m->attempt++;
     m->progress = -1;
     m->taken = true;
@@ -80,12 +80,12 @@ int verb_take(group *g, mq_op *op, tally *t)
 {
     int result = read_messages(g, op, STORE_TAKE);
     if (!result && !op->messages && !g->has_looked) {
-        result = held_look(g);
+        result = back_look(g);
         if (!result)
             result = read_messages(g, op, STORE_TAKE);
     }
     if (!result && op->messages)
-        result = held_enter(g);
+        result = back_enter(g);
     for (mq_message *m = op->messages; m && !result; m = m->next)
         result = lease(g, op, m, t);
     return result;

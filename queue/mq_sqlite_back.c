@@ -1,4 +1,4 @@
-#include "queue/mq_sqlite_held.h"
+#include "queue/mq_sqlite_back.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
@@ -38,7 +38,7 @@ static int sweep(group *g, tally_state state)
     return result;
 }
 
-int held_sweep(group *g)
+int back_sweep(group *g)
 {
     int result = sweep(g, TALLY_DELAYED);
     return result ? result : sweep(g, TALLY_TAKEN);
@@ -69,7 +69,7 @@ static int next_holder(group *g, int64_t *id, holder *ret, bool *ret_found)
     return SQLITE_OK;
 }
 
-int held_look(group *g)
+int back_look(group *g)
 {
     holder who;
     bool found = true;
@@ -89,7 +89,7 @@ int held_look(group *g)
     return result;
 }
 
-int held_release_lost(group *g)
+int back_release_lost(group *g)
 {
     if (!g->lost)
         return SQLITE_OK;
@@ -97,7 +97,7 @@ int held_release_lost(group *g)
                        TALLY_TAKEN);
 }
 
-int held_enter(group *g)
+int back_enter(group *g)
 {
     const holder *self = &g->self;
     if (g->holder_row)
@@ -112,7 +112,7 @@ int held_enter(group *g)
     return result;
 }
 
-uint64_t held_lease(group *g)
+uint64_t back_lease(group *g)
 {
     return ++g->lease;
 }
