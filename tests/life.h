@@ -68,22 +68,24 @@ static _Thread_local int own_code;
 
 /* --- a server --- */
 
-static const char app[] = "local json = json\n"
-                          "api.config { max_queue = 64 }\n"
-                          "function api.get(ctx) return 'hello' end\n"
-                          "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
-                          "function api.cookie.get(ctx)\n"
-                          "    return api.text(ctx:cookies().c .. json.decode('[\"\\\\n\"]')[1]):cookie('d', "
-                          "'e'):header('x-a', 'b')\n"
-                          "end\n"
-                          "function api.child.get()\n"
-                          "    local child, why = io.popen('exit 3')\n"
-                          "    return { why or tostring(select(3, child:close())) }\n"
-                          "end\n"
-                          "api[('long'):rep(1000)].p_parameter.r_rest.get = function() end\n"
-                          "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
-                          "api.on_start(function() end)\n"
-                          "api.on_stop(function() end)\n";
+static const char app[] =
+    "local json = json\n"
+    "api.config { max_queue = 64 }\n"
+    "local shared = require('poolsrv.shared').dict('d', { max_bytes = '64k' })\n"
+    "function api.get(ctx) shared:set(ctx.id, { 'hello' }, 9) return shared:get(ctx.id)[1] end\n"
+    "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
+    "function api.cookie.get(ctx)\n"
+    "    return api.text(ctx:cookies().c .. json.decode('[\"\\\\n\"]')[1]):cookie('d', "
+    "'e'):header('x-a', 'b')\n"
+    "end\n"
+    "function api.child.get()\n"
+    "    local child, why = io.popen('exit 3')\n"
+    "    return { why or tostring(select(3, child:close())) }\n"
+    "end\n"
+    "api[('long'):rep(1000)].p_parameter.r_rest.get = function() end\n"
+    "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
+    "api.on_start(function() end)\n"
+    "api.on_stop(function() end)\n";
 
 static char folder[] = "/tmp/poolsrv-malloc-XXXXXX";
 static char app_path[64];

@@ -61,6 +61,8 @@ static int on_open(lua_State *L)
                                       {"lock", shared_on_lock},
                                       {"unlock", shared_on_unlock},
                                       {"extend", shared_on_extend},
+                                      {"update_get", shared_on_update_get},
+                                      {"update_cas", shared_on_update_cas},
                                       {NULL, NULL}};
     if (!prepare(vm_of(L)))
         return luaL_error(L, "poolsrv.shared: not enough memory");

@@ -17,10 +17,8 @@ typedef struct object {
 /* Without a look at the metatable, which would have to be pushed. */
 static inline object *to_object(lua_State *L, const shared *s)
 {
-    if (lua_type(L, 1) != LUA_TUSERDATA || lua_rawlen(L, 1) != sizeof(object))
-        return NULL;
-    object *o = lua_touserdata(L, 1);
-    return o->owner == s ? o : NULL;
+    object *o = lua_rawlen(L, 1) == sizeof(object) ? lua_touserdata(L, 1) : NULL;
+    return o && o->owner == s ? o : NULL;
 }
 
 static object *check_dict(lua_State *L, const char *what)
@@ -246,26 +244,43 @@ static int on_replace(lua_State *L)
 }
 
 /* Remove it if it has that version; to leave what is absent absent is right, too. */
-static int cas_nil(lua_State *L, const dict_change *how)
+static int cas_nil(lua_State *L, const char *what, const dict_change *how)
 {
-    object *o = check_dict(L, "dict:cas");
-    str key = shared_check_key(L, 2, "dict:cas");
+    object *o = check_dict(L, what);
+    str key = shared_check_key(L, 2, what);
     int err = dict_delete(o->port, key, how);
     return push_done(L, err == -ENOENT ? 0 : err);
+}
+
+static int cas(lua_State *L, const char *what)
+{
+    dict_change how = {.when = DICT_IF_VERSION, .keeps_end = true};
+    lua_settop(L, 5);
+    if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 0)
+        return luaL_error(L, "%s: version: expected the one that get_versioned returned, not %s", what,
+                          luaL_tolstring(L, 3, NULL));
+    how.version = (uint64_t)lua_tointeger(L, 3);
+    if (lua_isnil(L, 4))
+        return cas_nil(L, what, &how);
+    return push_done(L, put(L, what, 4, &how));
 }
 
 /* cas(key, version, value [, options]) -> whether it was done */
 static int on_cas(lua_State *L)
 {
-    dict_change how = {.when = DICT_IF_VERSION, .keeps_end = true};
-    lua_settop(L, 5);
-    if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 0)
-        return luaL_error(L, "dict:cas: version: expected the one that get_versioned returned, not %s",
-                          luaL_tolstring(L, 3, NULL));
-    how.version = (uint64_t)lua_tointeger(L, 3);
-    if (lua_isnil(L, 4))
-        return cas_nil(L, &how);
-    return push_done(L, put(L, "dict:cas", 4, &how));
+    return cas(L, "dict:cas");
+}
+
+/* The two steps of update, which is in Lua. */
+int shared_on_update_get(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)get(L, "dict:update"));
+    return 2;
+}
+
+int shared_on_update_cas(lua_State *L)
+{
+    return cas(L, "dict:update");
 }
 
 /* touch(key [, ttl]) -> whether it was there */

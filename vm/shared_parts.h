@@ -53,6 +53,10 @@ void shared_push_methods(lua_State *L);
 /* Push the dictionary. Stack: [-0, +1, m] */
 void shared_push_dict(lua_State *L, dict *d);
 
+/* get_versioned and cas, for update */
+int shared_on_update_get(lua_State *L);
+int shared_on_update_cas(lua_State *L);
+
 /* --- shared_lock --- */
 
 /* lock(name, ttl) -> token or nil */

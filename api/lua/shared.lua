@@ -4,7 +4,8 @@
 --   native    dict(name, max_bytes, persist) -> a dictionary, nil while a request is answered, or false and why
 --             not; now() -> seconds; sleep;
 --             lock(name, ttl) -> a token, or nil when it is held; unlock(name, token), extend(name, token, ttl)
---             -> whether it was held by that token.
+--             -> whether it was held by that token; update_get, update_cas: get_versioned and cas under the name of
+--             update, for messages.
 --   methods   of dictionaries, those in C; the others are added here.
 --   where     of where.lua.
 
@@ -23,7 +24,7 @@ local function open(native, methods, where)
     local raise = where.raise
     local now, sleep = native.now, native.sleep
     local take, give, extend = native.lock, native.unlock, native.extend
-    local get_versioned, cas = methods.get_versioned, methods.cas
+    local update_get, update_cas = native.update_get, native.update_cas
     local made = {}
 
     local function shown(value)
@@ -120,9 +121,9 @@ local function open(native, methods, where)
             raise(format("dict:update: fn: expected a function, not %s", type(fn)))
         end
         for _ = 1, UPDATES_MOST do
-            local old, version = get_versioned(dict, key)
+            local old, version = update_get(dict, key)
             local new = fn(old)
-            if cas(dict, key, version, new, options) then
+            if update_cas(dict, key, version, new, options) then
                 return new
             end
         end

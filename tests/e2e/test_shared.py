@@ -218,7 +218,7 @@ def test_a_full_dictionary_drops_the_old(serve):
 
 def test_memory_does_not_grow(serve):
     server = serve(SHARED + """
-        function api.get() for i = 1, 2000 do d:set("k" .. i % 10, ("x"):rep(i * 10)) end end
+        function api.get() for i = 1, 500 do d:set("k" .. i % 10, ("x"):rep(i * 20)) end end
     """, *THREADS)
 
     def rss():
@@ -361,6 +361,8 @@ MISTAKES = [
     ("d:incr('k', 'x')", "dict:incr: by: expected a number, not string"),
     ("d:incr('k', 1, { init = 'x' })", "dict:incr: init: expected a number, not string"),
     ("d:keys(0)", "dict:keys: max: expected a whole number from 1 on, not 0"),
+    ("d:update({}, print)", "dict:update: key: expected a text or a whole number, not table"),
+    ("d:update('k', function() return print end)", "dict:update: value: a function cannot be kept"),
     ("d:update('k', 5)", "dict:update: fn: expected a function, not number"),
     ("shared.dict('new')", 'shared.dict("new"): dictionaries are made while the app loads, not by a handler'),
     ("shared.lock()", "shared.lock: name: expected a text, not nil"),
