@@ -19,7 +19,7 @@ int64_t redis_now_ms(void)
 
 void redis_tell(redis *r, int level, const char *what, const char *why)
 {
-    char text[sizeof(r->name) + 2 * REDIS_ERROR_BYTES];
+    char text[sizeof(r->name) + sizeof(r->commands.why) + REDIS_ERROR_BYTES];
     snprintf(text, sizeof(text), "%s: %s%s%s", r->name, what, why[0] ? ": " : "", why);
     if (r->options.tell)
         r->options.tell(r->options.tell_user, level, text);

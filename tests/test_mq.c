@@ -841,6 +841,8 @@ START_TEST(a_watcher_may_take_and_settle_from_inside_its_call)
     tally_wait(&done, MESSAGES - 1);
     mq_unwatch(q, &c.w);
     expect_counts("a", 0, 0, 0);
+    mq_close(q); /* the last take is over before the consumer is gone */
+    q = NULL;
 }
 END_TEST
 
