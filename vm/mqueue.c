@@ -38,21 +38,27 @@ static mq *queues_of(lua_State *L, const char *title)
     const vm_host *host = vm_of(L)->config.host;
     mq *q = host ? host->queues(host->user) : NULL;
     if (!q)
-        luaL_error(L, "%s: the queues are open once the app is loaded: in handlers, and from api.on_start on",
+        load_raise(L, "%s: the queues are open once the app is loaded: in api.on_start, handlers and jobs",
                    title);
     return q;
 }
 
 /* --- operations --- */
 
-/* A name that is an argument. */
-static void copy_name(lua_State *L, int arg, char *to, size_t size, bool (*is_good)(str), const char *wanted)
+/* An argument that is a name. */
+static str check_text(lua_State *L, int arg, const char *title, const char *field, bool (*is_good)(str),
+                      const char *wanted)
 {
-    str text;
-    text.p = luaL_checklstring(L, arg, &text.n);
-    luaL_argcheck(L, text.n < size && is_good(text), arg, wanted);
-    memcpy(to, text.p, text.n + 1);
+    str text = {0};
+    if (lua_type(L, arg) == LUA_TSTRING)
+        text.p = lua_tolstring(L, arg, &text.n);
+    if (!text.p || !is_good(text))
+        load_raise(L, "%s: %s = %s: expected %s", title, field, luaL_tolstring(L, arg, NULL), wanted);
+    return text;
 }
+
+static const char queue_wanted[] = "a queue's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
+static const char id_wanted[] = "a message's id, of 1 to 127 printable ASCII characters without spaces";
 
 static bool is_any(str name)
 {
@@ -184,22 +190,18 @@ static buf *body_of(lua_State *L)
 static int on_push(lua_State *L)
 {
     mq *queues = queues_of(L, "queue.push");
-    str name, id = {0};
-    name.p = luaL_checklstring(L, 1, &name.n);
-    luaL_argcheck(L, mq_name_is_good(name), 1, "a queue's name is of letters, digits and \"._-\"");
-    luaL_checkany(L, 2);
-    if (!lua_isnoneornil(L, 4)) {
-        id.p = luaL_checklstring(L, 4, &id.n);
-        luaL_argcheck(L, mq_id_is_good(id), 4,
-                      "an id is of 1 to 127 printable ASCII characters without spaces");
-    }
+    str name = check_text(L, 1, "queue.push", "queue", mq_name_is_good, queue_wanted), id = {0};
+    if (lua_isnoneornil(L, 2))
+        load_raise(L, "queue.push: the message is %s; json.null stands for null", luaL_typename(L, 2));
+    if (!lua_isnoneornil(L, 4))
+        id = check_text(L, 4, "queue.push", "id", mq_id_is_good, id_wanted);
     int64_t delay_ms = luaL_optinteger(L, 3, 0), window_ms = luaL_optinteger(L, 6, 0);
     int64_t wait_ms = luaL_optinteger(L, 7, 0);
     int priority = (int)luaL_optinteger(L, 5, 0);
     bool can_wait = push_way(L, "queue.push");
     buf *body = body_of(L);
     body->n = 0;
-    json_encode(L, 2, body, 0);
+    load_encode(L, 2, body, "queue.push");
     if (buf_add(body, "", 1) < 0)
         return luaL_error(L, "not enough memory");
     asked *q = new_asked(L, MQ_PUSH);
@@ -304,14 +306,13 @@ static push_results *const results_of[MQ_LAST + 1] = {
 static int ask_about(lua_State *L, mq_verb verb, const char *title, bool (*is_good)(str), unsigned most)
 {
     mq *queues = queues_of(L, title);
-    char name[MQ_NAME_BYTES], id[MQ_ID_BYTES] = "";
-    copy_name(L, 1, name, sizeof(name), is_good, "a queue's name is of letters, digits and \"._-\"");
+    str name = check_text(L, 1, title, "queue", is_good, queue_wanted), id = STR("");
     if (verb == MQ_REVIVE && !lua_isnoneornil(L, 2))
-        copy_name(L, 2, id, sizeof(id), mq_id_is_good, "a message's id");
+        id = check_text(L, 2, title, "id", mq_id_is_good, id_wanted);
     bool can_wait = push_way(L, title);
     asked *q = new_asked(L, verb);
-    memcpy(q->queue, name, sizeof(name));
-    memcpy(q->id, id, sizeof(id));
+    memcpy(q->queue, name.p, name.n + 1);
+    memcpy(q->id, id.p, id.n + 1);
     q->op.id = q->id;
     q->op.most = most;
     return ask(L, queues, q, can_wait);
@@ -325,8 +326,11 @@ static int on_stats(lua_State *L)
 /* peek(queue, most) */
 static int on_peek(lua_State *L)
 {
-    lua_Integer most = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, most >= 1 && most <= MQ_TAKE_MAX, 2, "from 1 to 1024 messages");
+    int isnum;
+    lua_Integer most = lua_tointegerx(L, 2, &isnum);
+    if (!isnum || most < 1 || most > MQ_TAKE_MAX)
+        load_raise(L, "queue.peek: %s: expected how many messages, 1 to %d", luaL_tolstring(L, 2, NULL),
+                   (int)MQ_TAKE_MAX);
     return ask_about(L, MQ_PEEK, "queue.peek", mq_name_is_good, (unsigned)most);
 }
 
@@ -353,7 +357,7 @@ static const mq_message *check_message(lua_State *L, const char *title)
     for (const mq_message *m = j && j->kind == JOB_CONSUME ? j->messages : NULL; m && id; m = m->next)
         if (strcmp(m->id, id) == 0)
             return m;
-    luaL_error(L, "%s: the job is not under way in this consumer", title);
+    load_raise(L, "%s: the job is over, or another handler's", title);
     return NULL;
 }
 
