@@ -17,6 +17,28 @@ static void on_tell(void *user, int level, const char *text)
     log_write(j->log, levels[level], (str){0}, "%s", text);
 }
 
+/* A message to all VMs. `prefix` says of what kind its name is. */
+static void notify(jobs *j, const char *prefix, const char *name, str arguments)
+{
+    char whole[MQ_NAME_BYTES + 16];
+    snprintf(whole, sizeof(whole), "%s:%s", prefix, name);
+    if (!atomic_load_explicit(&j->pool, memory_order_acquire))
+        return; /* no VM serves yet */
+    int err = notice_all(&j->notices, whole, arguments);
+    if (err)
+        log_write(j->log, LOG_LEVEL_WARN, (str){0}, "%s: not all VMs are told: %s", whole,
+                  err == -EAGAIN ? "too many messages wait in them" : "out of memory");
+}
+
+static void on_heard(void *user, const char *channel, str body)
+{
+    jobs *j = user;
+    buf arguments = {0};
+    if (buf_addf(&arguments, "[%.*s,\"%s\"]", (int)body.n, body.p, channel) == 0)
+        notify(j, "channel", channel, buf_str(&arguments));
+    buf_fini(&arguments);
+}
+
 /* --- what VMs ask for --- */
 
 static mq *on_queues(void *user)
@@ -175,7 +197,7 @@ void jobs_init(jobs *j)
 
 int jobs_open(jobs *j, const char *url, logger *log, const run_limits *limits, char *error, size_t size)
 {
-    mq_config config = {on_tell, j};
+    mq_config config = {on_tell, on_heard, j};
     char why[512];
     j->log = log;
     j->limits = *limits;
@@ -198,6 +220,14 @@ static uint64_t ns_of(double seconds)
     return (uint64_t)(seconds * 1e9);
 }
 
+static uint64_t timeout_of(jobs *j, vm *v, size_t i)
+{
+    uint64_t ns = ns_of(vm_job_number(v, i, "timeout", 0));
+    if (ns && (!j->least_limit_ns || ns < j->least_limit_ns))
+        j->least_limit_ns = ns;
+    return ns;
+}
+
 static consumer_backoff backoff_of(const char *word)
 {
     return *word == 'l' ? BACKOFF_LINEAR : *word == 'c' ? BACKOFF_CONSTANT : BACKOFF_EXPONENTIAL;
@@ -209,7 +239,7 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
     if (!more)
         return -ENOMEM;
     j->consumers = more;
-    double timeout_s = vm_job_number(v, i, "timeout", 0);
+    uint64_t timeout_ns = timeout_of(j, v, i);
     consumer_config config = {
         .queue = def->name,
         .dead_letter = vm_job_text(v, i, "dead_letter"),
@@ -221,7 +251,7 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
         .max_delay_s = vm_job_number(v, i, "max_delay", 1),
         .lease_s = vm_job_number(v, i, "lease", 30),
         /* None of processor time: it could not be extended, and is less than the other anyway. */
-        .limits = {.wall_ns = ns_of(timeout_s), .memory_bytes = j->limits.memory_bytes},
+        .limits = {.wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
         .tell = on_tell,
         .user = j,
     };
@@ -231,32 +261,55 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
     return err;
 }
 
-static int add_all(jobs *j, vm *v)
+static int add_entry(jobs *j, vm *v, size_t i, const vm_job_def *def, char *error, size_t size)
+{
+    schedule **more = realloc(j->clock, (j->clock_count + 1) * sizeof(schedule *));
+    if (!more)
+        return -ENOMEM;
+    j->clock = more;
+    uint64_t timeout_ns = timeout_of(j, v, i);
+    schedule_config config = {
+        .name = def->name,
+        .title = vm_job_text(v, i, "title"),
+        .every_ms = (int64_t)vm_job_number(v, i, "every", 0),
+        .cron = vm_job_text(v, i, "cron"),
+        .zone = vm_job_text(v, i, "zone"),
+        .make_up = *vm_job_text(v, i, "missed") == 'o',
+        .overlap = vm_job_number(v, i, "overlap", 0) != 0,
+        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
+        .tell = on_tell,
+        .user = j,
+    };
+    int err = schedule_new(&config, j->queues, j->ticker, &j->clock[j->clock_count], error, size);
+    if (err == 0)
+        j->clock_count++;
+    return err;
+}
+
+static int add_all(jobs *j, vm *v, char *error, size_t size)
 {
     vm_job_def def;
     int err = 0;
-    for (size_t i = 0; vm_job_at(v, i, &def) && err == 0; i++)
+    for (size_t i = 0; vm_job_at(v, i, &def) && err == 0; i++) {
         if (def.kind == JOB_CONSUME)
             err = add_consumer(j, v, i, &def);
+        else if (def.kind == JOB_CLOCK)
+            err = add_entry(j, v, i, &def, error, size);
+        else if (def.kind == JOB_NOTICE && strncmp(def.name, "channel:", 8) == 0)
+            err = mq_listen(j->queues, def.name + 8);
+    }
     return err;
 }
 
 int jobs_define(jobs *j, vm *first, char *error, size_t size)
 {
-    int err = add_all(j, first);
-    if (err)
-        snprintf(error, size, "cannot make the consumers of queues: %s", strerror(-err));
-    return err;
+    snprintf(error, size, "out of memory");
+    return add_all(j, first, error, size);
 }
 
 uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least)
 {
-    for (size_t i = 0; i < j->count; i++) {
-        uint64_t ns = consumer_timeout_ns(j->consumers[i]);
-        if (ns && (!least || ns < least))
-            least = ns;
-    }
-    return least;
+    return j->least_limit_ns && (!least || j->least_limit_ns < least) ? j->least_limit_ns : least;
 }
 
 static void warn_of_loss(const jobs *j)
@@ -269,14 +322,20 @@ static void warn_of_loss(const jobs *j)
 
 void jobs_use(jobs *j, pool *p)
 {
+    run_limits limits = j->limits;
+    limits.route = "a listener";
+    notices_init(&j->notices, p, &limits);
     atomic_store_explicit(&j->pool, p, memory_order_release);
 }
 
 void jobs_start(jobs *j)
 {
+    pool *p = atomic_load_explicit(&j->pool, memory_order_relaxed);
     warn_of_loss(j);
     for (size_t i = 0; i < j->count; i++)
-        consumer_start(j->consumers[i], atomic_load_explicit(&j->pool, memory_order_relaxed));
+        consumer_start(j->consumers[i], p);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_start(j->clock[i], p);
 }
 
 void jobs_drain(jobs *j)
@@ -284,6 +343,8 @@ void jobs_drain(jobs *j)
     atomic_store_explicit(&j->ending, true, memory_order_relaxed);
     for (size_t i = 0; i < j->count; i++)
         consumer_stop(j->consumers[i]);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_stop(j->clock[i]);
 }
 
 void jobs_settle(jobs *j)
@@ -301,5 +362,8 @@ void jobs_fini(jobs *j)
     for (size_t i = 0; i < j->count; i++)
         consumer_free(j->consumers[i]);
     free(j->consumers);
+    for (size_t i = 0; i < j->clock_count; i++)
+        schedule_free(j->clock[i]);
+    free(j->clock);
     jobs_init(j);
 }

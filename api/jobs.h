@@ -9,7 +9,9 @@
 #include "queue/mq.h"
 #include "runtime/consumer.h"
 #include "runtime/log.h"
+#include "runtime/notice.h"
 #include "runtime/pool.h"
+#include "runtime/schedule.h"
 #include "vm/vm.h"
 
 enum { JOBS_SPAWNED_MAX = 10000 }; /* functions that wait or run */
@@ -22,8 +24,12 @@ typedef struct jobs {
     ticker *ticker;
     consumer **consumers; /* of the app as it is now */
     size_t count;
-    errand_kind calls;   /* of task.run */
-    run_limits limits;   /* what spawned functions have unless they say otherwise */
+    schedule **clock; /* likewise, its entries */
+    size_t clock_count;
+    uint64_t least_limit_ns; /* of time that any of them has; 0: none */
+    errand_kind calls;       /* of task.run */
+    run_limits limits;       /* what spawned functions have unless they say otherwise */
+    notices notices;
     atomic_uint spawned; /* [any] */
     atomic_bool ending;  /* [any] the server is about to end */
 } jobs;

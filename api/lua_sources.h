@@ -16,7 +16,9 @@
     X(limit)                                                                                                 \
     X(path)                                                                                                  \
     X(places)                                                                                                \
+    X(pubsub)                                                                                                \
     X(queue)                                                                                                 \
+    X(shared)                                                                                                \
     X(suggest)                                                                                               \
     X(task)                                                                                                  \
     X(tree)                                                                                                  \

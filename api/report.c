@@ -217,6 +217,82 @@ static int add_lanes(const app *a, buf *out)
                                  "How often a route went from light to heavy.", sample_demotions);
 }
 
+/* --- shared dictionaries --- */
+
+/* One metric with a sample a dictionary. */
+typedef struct shared_metric {
+    buf *out;
+    const char *name;
+    uint64_t (*value)(const dict_stats *n);
+} shared_metric;
+
+static int add_shared_sample(void *user, const char *name, dict *d)
+{
+    const shared_metric *m = user;
+    exposition_label label = {"dict", str_from(name)};
+    dict_stats n = dict_stats_of(d);
+    return exposition_count(m->out, m->name, &label, 1, m->value(&n));
+}
+
+static int add_shared_metric(const ps_server *srv, buf *out, const char *name, const char *type,
+                             const char *help, uint64_t (*value)(const dict_stats *n))
+{
+    shared_metric m = {out, name, value};
+    int err = exposition_family(out, name, type, help);
+    return err ? err : dicts_each(srv->dicts, add_shared_sample, &m);
+}
+
+static uint64_t shared_bytes(const dict_stats *n)
+{
+    return n->bytes;
+}
+
+static uint64_t shared_entries(const dict_stats *n)
+{
+    return n->entries;
+}
+
+static uint64_t shared_hits(const dict_stats *n)
+{
+    return n->hits;
+}
+
+static uint64_t shared_misses(const dict_stats *n)
+{
+    return n->misses;
+}
+
+static uint64_t shared_evictions(const dict_stats *n)
+{
+    return n->evictions;
+}
+
+static uint64_t shared_expirations(const dict_stats *n)
+{
+    return n->expirations;
+}
+
+static int add_shared(const ps_server *srv, buf *out)
+{
+    int err = add_shared_metric(srv, out, "poolsrv_shared_bytes", "gauge",
+                                "What a shared dictionary holds, counted as its max_bytes is.", shared_bytes);
+    if (err == 0)
+        err = add_shared_metric(srv, out, "poolsrv_shared_entries", "gauge", "Keys in a shared dictionary.",
+                                shared_entries);
+    if (err == 0)
+        err = add_shared_metric(srv, out, "poolsrv_shared_hits_total", "counter",
+                                "Reads of a shared dictionary that found a value.", shared_hits);
+    if (err == 0)
+        err = add_shared_metric(srv, out, "poolsrv_shared_misses_total", "counter",
+                                "Reads of a shared dictionary that found none.", shared_misses);
+    if (err == 0)
+        err = add_shared_metric(srv, out, "poolsrv_shared_evictions_total", "counter",
+                                "Values dropped to make room for others.", shared_evictions);
+    return err ? err
+               : add_shared_metric(srv, out, "poolsrv_shared_expirations_total", "counter",
+                                   "Values removed after their ttl.", shared_expirations);
+}
+
 int report_metrics(ps_server *srv, buf *out)
 {
     const app *a = atomic_load_explicit(&srv->vms.current, memory_order_acquire);
@@ -237,5 +313,7 @@ int report_metrics(ps_server *srv, buf *out)
         err = add_lanes(a, out);
     if (err == 0)
         err = add_memory(srv, out);
+    if (err == 0)
+        err = add_shared(srv, out);
     return err ? err : add_state(srv, out);
 }

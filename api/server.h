@@ -13,6 +13,7 @@
 #include "api/poolsrv.h"
 #include "api/vms.h"
 #include "queue/bucket.h"
+#include "queue/dicts.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -29,6 +30,7 @@ struct ps_server {
     size_t module_count;
     buckets *buckets; /* of rate limits; it locks for itself */
     jobs jobs;
+    dicts *dicts; /* shared dictionaries; likewise */
     vms vms;
     vm_config vm_config;
     once told; /* [any] the globals that handlers made */

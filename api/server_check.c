@@ -86,6 +86,7 @@ int ps_server_check_file(ps_server *srv, const char *path,
         return error_set(err, PS_ESTATE, "ps_server_check_file: before ps_server_run");
     vm_config config = server_vm_config(srv);
     config.log = on_log;
+    config.dicts = NULL; /* to look is not to make any */
     int result = look(srv, &config, path, &found, err);
     if (result == 0 && found.n == 0)
         result = make_sure(&config, path, &found, err);

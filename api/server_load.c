@@ -128,6 +128,7 @@ vm_config server_vm_config(ps_server *srv)
         .source_count = sizeof(sources) / sizeof(sources[0]),
         .buckets = srv->buckets,
         .host = &srv->jobs.host,
+        .dicts = srv->dicts,
         .modules = srv->modules,
         .module_count = srv->module_count,
         .log_user = srv,
@@ -149,7 +150,8 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     srv->buckets = buckets_new();
-    if (!srv->buckets)
+    srv->dicts = dicts_new();
+    if (!srv->buckets || !srv->dicts)
         return error_set(err, PS_ENOMEM, "out of memory");
     srv->vm_config = server_vm_config(srv);
     srv->vm_config.file_user = srv;

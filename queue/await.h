@@ -10,7 +10,11 @@
 #include "queue/inbox.h"
 
 /* Kinds of letters to a thread that runs handlers. */
-enum { LETTER_AWAIT, LETTER_TASK };
+enum {
+    LETTER_AWAIT, /* of an await */
+    LETTER_TASK,  /* of a task that is parked, and goes on now */
+    LETTER_JOB    /* of a task that is queued, and is run in the VM that the thread has then */
+};
 
 typedef struct await {
     letter letter; /* first */

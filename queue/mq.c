@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "queue/percent.h"
+
 enum { PARAMETERS_MAX = 16 };
 
 struct mq {
@@ -187,27 +189,54 @@ static bool is_wanted(void *user, unsigned i, str name, str value)
     return str_eq(w->name, name);
 }
 
+/* Its value, and note that the engine knows it. Returns: whether it was given. */
+static bool ask(const mq *q, const char *name, str *ret_value)
+{
+    wanted w = {.name = str_from(name)};
+    if (!walk(q->parameters, is_wanted, &w))
+        return false;
+    ((mq *)(uintptr_t)q)->asked |= 1u << w.i; /* mq_open's own, while it opens */
+    *ret_value = w.value;
+    return true;
+}
+
 int mq_parameter(const mq *q, const char *name, int64_t least, int64_t most, int64_t preset, int64_t *ret,
                  char *error, size_t size)
 {
-    wanted w = {.name = str_from(name)};
-    if (!walk(q->parameters, is_wanted, &w)) {
+    str value;
+    if (!ask(q, name, &value)) {
         *ret = preset;
         return 0;
     }
-    ((mq *)(uintptr_t)q)->asked |= 1u << w.i; /* mq_open's own, while it opens */
     char *end;
     char text[32] = "";
-    if (w.value.n < sizeof(text))
-        memcpy(text, w.value.p, w.value.n);
+    if (value.n < sizeof(text))
+        memcpy(text, value.p, value.n);
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (!text[0] || *end || errno || number < least || number > most) {
-        snprintf(error, size, "%s=%.*s: a number from %lld to %lld is wanted", name, (int)w.value.n,
-                 w.value.p, (long long)least, (long long)most);
+        snprintf(error, size, "%s=%.*s: a number from %lld to %lld is wanted", name, (int)value.n, value.p,
+                 (long long)least, (long long)most);
         return -EINVAL;
     }
     *ret = number;
+    return 0;
+}
+
+int mq_text_parameter(const mq *q, const char *name, const char *preset, char *ret, size_t room, char *error,
+                      size_t size)
+{
+    str value;
+    if (!ask(q, name, &value)) {
+        snprintf(ret, room, "%s", preset);
+        return 0;
+    }
+    ssize_t n = value.n < room ? percent_path_decode(value, ret) : -1;
+    if (n < 0) {
+        snprintf(error, size, "%s: a percent-encoded text of less than %zu bytes is wanted", name, room);
+        return -EINVAL;
+    }
+    ret[n] = '\0';
     return 0;
 }
 
@@ -348,11 +377,32 @@ void mq_unwatch(mq *q, mq_watcher *w)
 
 /* --- operations --- */
 
+void mq_heard(const mq *q, const char *channel, str body)
+{
+    if (q->config.heard)
+        q->config.heard(q->config.user, channel, body);
+}
+
+/* Who listens in this process hears all channels: it is not worth a list. */
+static void publish_here(const mq *q, mq_op *op)
+{
+    mq_heard(q, op->queue, op->body);
+    mq_finish(op, 0, NULL);
+}
+
+int mq_listen(mq *q, const char *channel)
+{
+    return q->engine->listen ? q->engine->listen(q->self, channel) : 0;
+}
+
 void mq_submit(mq *q, mq_op *op)
 {
     op->err = 0;
     op->error[0] = '\0';
-    q->engine->submit(q->self, op);
+    if (op->verb == MQ_PUBLISH && !q->engine->listen)
+        publish_here(q, op);
+    else
+        q->engine->submit(q->self, op);
 }
 
 void mq_finish(mq_op *op, int err, const char *format, ...)

@@ -78,7 +78,9 @@ typedef enum mq_verb {
     MQ_PURGE,  /* in: queue: all that nobody holds is gone; out: count */
     MQ_CLAIM,  /* in: queue (the name of a clock's entry), moment_ms: out: duplicate: that moment, or a later
                   one, was claimed already, by anyone who shares the engine. Else it is now the caller's */
-    MQ_LAST    /* in: queue (as above); out: moment_ms: the last one claimed, or 0 */
+    MQ_LAST,   /* in: queue (as above); out: moment_ms: the last one claimed, or 0 */
+    MQ_PUBLISH /* in: queue (a channel's name), body: all who share the engine and listen hear it, once, if
+                  they are there just now */
 } mq_verb;
 
 /* One operation. The caller's memory, and not to be touched by him until `done` is called; the engine does
@@ -128,6 +130,9 @@ typedef struct mq_watcher {
 
 typedef struct mq_config {
     void (*tell)(void *user, int level, const char *text); /* level: 0 error, 1 warn, 2 info. On any thread */
+    /* A message came on a channel that mq_listen was called for. On any thread, maybe inside mq_submit; it
+     * must not block. NULL: nobody listens. */
+    void (*heard)(void *user, const char *channel, str body);
     void *user;
 } mq_config;
 
@@ -144,6 +149,9 @@ typedef struct mq_engine {
     void (*submit)(void *self, mq_op *op);
     void (*watch)(void *self, mq_watcher *w);
     void (*unwatch)(void *self, mq_watcher *w); /* `ready` is not called after it has returned */
+    /* Hear a channel from now on: call mq_heard for what comes. Returns: 0 or -ENOMEM. NULL: the engine
+     * reaches nobody but this process, and never sees MQ_PUBLISH. */
+    int (*listen)(void *self, const char *channel);
 } mq_engine;
 
 extern const mq_engine mq_memory, mq_sqlite, mq_redis;
@@ -167,6 +175,9 @@ int mq_call(mq *q, mq_op *op);
 void mq_watch(mq *q, mq_watcher *w);
 void mq_unwatch(mq *q, mq_watcher *w);
 
+/* Have mq_config.heard told of a channel's messages, for as long as it is open. Returns: 0 or -ENOMEM. */
+int mq_listen(mq *q, const char *channel);
+
 /* The address without its password, for messages. And whether messages outlive the process. */
 const char *mq_address(const mq *q);
 bool mq_survives(const mq *q);
@@ -182,6 +193,10 @@ bool mq_id_is_good(str id);
 int mq_parameter(const mq *q, const char *name, int64_t least, int64_t most, int64_t preset, int64_t *ret,
                  char *error, size_t size);
 
+/* The same for a text, which is percent-decoded; `ret` has `room` bytes for it and a NUL. */
+int mq_text_parameter(const mq *q, const char *name, const char *preset, char *ret, size_t room, char *error,
+                      size_t size);
+
 const mq_config *mq_config_of(const mq *q);
 
 /* As mq_message_new, with so many bytes of the engine's own in the same block, at (void *)(m + 1), zeroed. */
@@ -193,6 +208,9 @@ mq_message *mq_message_new_with(size_t own_bytes, str body, const char *id, cons
 void mq_message_ref(mq_message *m);
 void mq_message_unref(mq_message *m); /* this one, not its list */
 bool mq_message_is_shared(const mq_message *m);
+
+/* A message came on a channel. */
+void mq_heard(const mq *q, const char *channel, str body);
 
 /* Call op->done with that error. The text is made as printf does; NULL: strerror's. */
 void mq_finish(mq_op *op, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -16,13 +16,13 @@ static int64_t within(int64_t s, int64_t most)
 
 static int64_t clamp(int64_t moment_s)
 {
-    return within(moment_s, ZONE_MOMENT_MAX);
+    return within(moment_s, 4 * ZONE_CHANGE_MAX);
 }
 
 /* What is searched round stays so far inside that the search does too. */
 static int64_t clamp_search(int64_t s)
 {
-    return within(s, ZONE_MOMENT_MAX / 2);
+    return within(s, 2 * ZONE_CHANGE_MAX);
 }
 
 /* How many changes are not after that moment. */

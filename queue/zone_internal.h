@@ -5,8 +5,9 @@
 #include "queue/zone.h"
 #include "queue/zone_rule.h"
 
-/* Moments beyond have no place in a file: so far from 0 nothing overflows. tzdata's earliest is -2^59. */
-#define ZONE_MOMENT_MAX (INT64_C(1) << 60)
+/* Transitions beyond have no place in a file (RFC 8536, 3.2). What is asked for may lie further out, but is
+ * kept so near to 0 that nothing overflows. */
+#define ZONE_CHANGE_MAX (INT64_C(1) << 59)
 
 typedef struct zone_change {
     int64_t moment_s;

@@ -34,7 +34,7 @@ typedef struct zone_rule {
  * there; that is refused too. */
 bool zone_rule_parse(str text, zone_rule *ret_rule);
 
-/* Moments between -2^60 and 2^60. */
+/* Moments between -2^61 and 2^61. */
 int32_t zone_rule_offset_at(const zone_rule *rule, int64_t moment_s);
 
 /* The first turn after that moment. Returns: false when the rule has none. */

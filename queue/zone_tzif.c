@@ -98,7 +98,7 @@ static const char *read_changes(zone *z, const header *h, const reader *r, size_
     z->first_s = (int32_t)read_signed(types, 4);
     for (size_t i = 0; i < h->changes; i++) {
         int64_t moment_s = read_signed(r->p + i * time_bytes, time_bytes);
-        if (moment_s < -ZONE_MOMENT_MAX || moment_s > ZONE_MOMENT_MAX ||
+        if (moment_s < -ZONE_CHANGE_MAX || moment_s > ZONE_CHANGE_MAX ||
             (i > 0 && moment_s <= z->changes[i - 1].moment_s))
             return "its transitions are not in order";
         if (indexes[i] >= h->types)

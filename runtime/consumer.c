@@ -57,6 +57,7 @@ struct consumer {
     bool troubled;          /* [who ends a take] the last one has failed, and that was told */
     unsigned signals, seen; /* [lock] what the queue has said; and when the last take began */
     mq_op take;
+    int64_t lease_ms; /* 0: no other process could take over, so there is none */
     atomic_uint_fast64_t done, retried, dead, given_back, stale;
 };
 
@@ -516,7 +517,7 @@ static bool claim_take(consumer *c)
         c->take = (mq_op){.verb = MQ_TAKE,
                           .queue = c->queue,
                           .most = most,
-                          .lease_ms = (int64_t)(c->config.lease_s * MS_PER_S),
+                          .lease_ms = c->lease_ms,
                           .done = on_taken,
                           .user = c};
         atomic_store_explicit(&c->take_stage, BEGUN, memory_order_relaxed);
@@ -591,7 +592,7 @@ static void extend(consumer *c, mq_message *list)
                            .op = {.verb = MQ_EXTEND,
                                   .queue = c->queue,
                                   .messages = list,
-                                  .lease_ms = (int64_t)(c->config.lease_s * MS_PER_S),
+                                  .lease_ms = c->lease_ms,
                                   .done = on_beaten}};
             b->op.user = b;
             mq_submit(c->queues, &b->op);
@@ -604,7 +605,7 @@ static void extend(consumer *c, mq_message *list)
 
 static void set_beat(consumer *c)
 {
-    uint64_t every_ns = (uint64_t)(c->config.lease_s * MS_PER_S) * NS_PER_MS / BEATS_PER_LEASE;
+    uint64_t every_ns = (uint64_t)c->lease_ms * NS_PER_MS / BEATS_PER_LEASE;
     (void)ticker_set(c->ticker, &c->beat, clock_now_ns() + every_ns);
 }
 
@@ -627,6 +628,7 @@ int consumer_new(const consumer_config *config, mq *queues, ticker *k, consumer 
         return -ENOMEM;
     c->config = *config;
     c->queues = queues;
+    c->lease_ms = mq_survives(queues) ? (int64_t)(config->lease_s * MS_PER_S) : 0;
     c->ticker = k;
     c->queue = strdup(config->queue);
     c->dead_letter = strdup(config->dead_letter);
@@ -651,7 +653,8 @@ int consumer_new(const consumer_config *config, mq *queues, ticker *k, consumer 
 void consumer_start(consumer *c, pool *p)
 {
     c->pool = p;
-    set_beat(c);
+    if (c->lease_ms)
+        set_beat(c);
     mq_watch(c->queues, &c->watcher);
 }
 
@@ -722,9 +725,4 @@ consumer_counts consumer_count(const consumer *c)
 const char *consumer_queue(const consumer *c)
 {
     return c->queue;
-}
-
-uint64_t consumer_timeout_ns(const consumer *c)
-{
-    return c->config.limits.wall_ns;
 }

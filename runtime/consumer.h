@@ -64,9 +64,6 @@ consumer_counts consumer_count(const consumer *c);
 
 const char *consumer_queue(const consumer *c);
 
-/* Of a job; 0: none. */
-uint64_t consumer_timeout_ns(const consumer *c);
-
 /* How long to wait before the next try of a message that was tried so often. Pure. */
 int64_t consumer_delay_ms(const consumer_config *config, unsigned attempt);
 

@@ -114,21 +114,10 @@ void *exec_replace(exec *x, hold *h, void *lost_vm, void *vm)
     return NULL;
 }
 
-/* Nobody waits any more: what the last letters are part of goes. */
-static void drop_letters(exec *x)
-{
-    while (exec_collect(x)) {
-        letter *l = x->letters;
-        x->letters = l->next;
-        assert(l->kind == LETTER_AWAIT);
-        await_unref((await *)l);
-    }
-}
-
 void exec_fini(exec *x)
 {
     assert(!timers_first(&x->parked));
-    drop_letters(x);
+    exec_refuse_letters(x);
     if (x->vm)
         x->runner->leave(x->runner->user, x->vm);
     x->vm = NULL;
@@ -368,17 +357,25 @@ bool exec_collect(exec *x)
     return x->letters != NULL;
 }
 
-/* The task that a letter lets go on, or NULL. */
-static HttpTask *open_letter(exec *x, letter *l)
+/* The task that waits for it, if one still does. */
+static HttpTask *end_await(exec *x, await *a)
 {
-    if (l->kind == LETTER_TASK)
-        return task_of_letter(l);
-    await *a = (await *)l;
     HttpTask *t = a->waiter;
     a->over = true;
     if (t)
         timers_remove(&x->parked, &t->timer);
     await_unref(a);
+    return t;
+}
+
+/* Run what a letter lets run. Returns: the task, or NULL. */
+static HttpTask *open_letter(exec *x, letter *l)
+{
+    HttpTask *t = l->kind == LETTER_AWAIT ? end_await(x, (await *)l) : task_of_letter(l);
+    if (t && l->kind == LETTER_JOB)
+        exec_run(x, t);
+    else if (t)
+        go_on(x, t);
     return t;
 }
 
@@ -390,9 +387,23 @@ HttpTask *exec_receive(exec *x)
         x->letters = l->next;
         t = open_letter(x, l);
     }
-    if (t)
-        go_on(x, t);
     return t;
+}
+
+void exec_refuse_letters(exec *x)
+{
+    while (exec_collect(x)) {
+        letter *l = x->letters;
+        x->letters = l->next;
+        assert(l->kind != LETTER_TASK && "what waits in a VM ends before its thread");
+        if (l->kind == LETTER_AWAIT) {
+            await_unref((await *)l);
+            continue;
+        }
+        HttpTask *t = task_of_letter(l);
+        give_up(t, "The server is stopping");
+        t->on_done(t);
+    }
 }
 
 bool exec_is_waited_in(const exec *x)
@@ -400,15 +411,15 @@ bool exec_is_waited_in(const exec *x)
     return timers_first(&x->parked) || x->letters || !inbox_is_empty(&x->inbox);
 }
 
-/* The next of those that were spawned and are not begun. Nobody is parked, so other letters end nothing. */
-static HttpTask *next_spawned(exec *x)
+/* The next task that is to be begun here. Nobody is parked, so other letters end nothing. */
+static HttpTask *next_to_begin(exec *x)
 {
     while (exec_collect(x)) {
         letter *l = x->letters;
         x->letters = l->next;
-        HttpTask *t = open_letter(x, l);
-        if (t)
-            return t;
+        if (l->kind != LETTER_AWAIT)
+            return task_of_letter(l);
+        (void)end_await(x, (await *)l);
     }
     return NULL;
 }
@@ -416,10 +427,11 @@ static HttpTask *next_spawned(exec *x)
 HttpTask *exec_evict(exec *x)
 {
     timer *first = timers_first(&x->parked);
-    HttpTask *t = first ? task_of(first) : next_spawned(x);
+    HttpTask *t = first ? task_of(first) : next_to_begin(x);
     if (!t)
         return NULL;
-    exec_drop(x, t);
+    if (t->state == TASK_PARKED)
+        exec_drop(x, t);
     give_up(t, "The server is stopping");
     return t;
 }

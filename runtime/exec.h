@@ -36,6 +36,7 @@ typedef struct exec {
     uv_loop_t loop;
     uv_poll_t wake_poll;
     uv_timer_t alarm;
+    bool hears; /* [pool's lock] notices are posted to it: runtime/notice */
     unsigned open_handles;
 } exec;
 
@@ -78,6 +79,9 @@ bool exec_collect(exec *x);
 /* Open the letters that were taken in up to the first that lets a task run, and run that: it ends DONE or
  * PARKED. Returns: it, or NULL when no letter is left. */
 HttpTask *exec_receive(exec *x);
+
+/* The thread ends, and nobody posts tasks any more: what has come is refused. */
+void exec_refuse_letters(exec *x);
 
 /* Does anything wait here, for a time or for a letter, or is there a letter? */
 bool exec_is_waited_in(const exec *x);

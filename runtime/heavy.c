@@ -294,7 +294,10 @@ static void introduce(heavy *h)
 
 static void work(heavy *h)
 {
+    pool_hear(h->pool, &h->exec, true);
     turn_until_end(h);
+    pool_hear(h->pool, &h->exec, false);
+    exec_refuse_letters(&h->exec);
     signal_owner(h);
     leave_vm(h);
 }

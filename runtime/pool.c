@@ -7,6 +7,7 @@
 
 #include "runtime/canned.h"
 #include "runtime/clock.h"
+#include "runtime/exec.h"
 #include "runtime/heavy.h"
 #include "runtime/keeper.h"
 #include "runtime/lane.h"
@@ -439,6 +440,25 @@ void pool_job_ran(pool *p)
     atomic_fetch_sub(&p->jobs_running, 1);
     if (ring_depth(p->jobs))
         pool_wake_heavy(p);
+}
+
+void pool_hear(pool *p, exec *x, bool hears)
+{
+    pthread_mutex_lock(&p->lock);
+    x->hears = hears;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_each_inbox(pool *p, void (*each)(void *user, inbox *to), void *user)
+{
+    pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < p->config.workers; i++)
+        if (worker_exec(p->workers[i])->hears)
+            each(user, &worker_exec(p->workers[i])->inbox);
+    for (unsigned i = 0; i < pool_heavies_made(p); i++)
+        if (heavy_exec(p->heavies[i])->hears)
+            each(user, &heavy_exec(p->heavies[i])->inbox);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* --- for the admin --- */

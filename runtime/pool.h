@@ -32,6 +32,7 @@ typedef struct worker worker;
 typedef struct heavy heavy;
 typedef struct keeper keeper;
 typedef struct watchdog watchdog;
+struct exec;
 
 typedef struct pool_config {
     unsigned workers, heavies;
@@ -120,6 +121,14 @@ int pool_run_job(pool *p, HttpTask *t);
  * Thread: a heavy worker's; pool_job_ran when it has stopped running. */
 HttpTask *pool_take_job(pool *p);
 void pool_job_ran(pool *p);
+
+/* A thread of the pool has a VM, and others may post jobs to its inbox; or it does not want them any more. */
+void pool_hear(pool *p, struct exec *x, bool hears);
+
+/* Call back for the inbox of each that does, with the lock held: no more than posting is to be done. Thread:
+ * any.
+ */
+void pool_each_inbox(pool *p, void (*each)(void *user, struct inbox *to), void *user);
 
 /* May pool_take_job find one? Thread: any. */
 bool pool_has_job(const pool *p);

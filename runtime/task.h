@@ -105,7 +105,7 @@ typedef struct HttpTask {
     uint32_t fields_read; /* context fields the handler has read, one bit each */
     struct timer timer;   /* while parked; and the place in it */
     struct inbox *inbox;  /* of the thread that runs it */
-    letter letter;        /* to the thread that is to run it: LETTER_TASK, for one that is PARKED */
+    letter letter;        /* to the thread that is to run it: LETTER_TASK or LETTER_JOB */
     letter *spawned;      /* PARKED tasks that its handler has spawned in this run: the first of them ... */
     letter **spawned_end; /* ... and where the next goes */
     await *await;         /* parked: what it waits for besides the time, a reference, or NULL */

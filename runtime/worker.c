@@ -236,13 +236,16 @@ static void name_thread(const worker *w)
 
 static void work(worker *w)
 {
+    pool_hear(w->pool, &w->exec, true);
     while (pool_stage(w->pool) == POOL_RUNNING)
         worker_turn(w);
+    pool_hear(w->pool, &w->exec, false); /* or it might have something to do for ever */
     drain(w);
 }
 
 static void leave(worker *w)
 {
+    exec_refuse_letters(&w->exec);
     linger_close_all(&w->lingering);
     if (w->exec.vm)
         w->exec.runner->leave(w->exec.runner->user, w->exec.vm);

@@ -7,6 +7,8 @@
 
 #include "queue/mq.h"
 
+#include "tests/redis_server.h"
+
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+/* A suite uses what it needs. */
+#pragma GCC diagnostic ignored "-Wunused-function"
 
 enum { PATIENCE_S = 30, URL_BYTES = 256, LONG_MS = 600000 };
 
@@ -30,8 +36,54 @@ static void memory_start(char url[static URL_BYTES])
     snprintf(url, URL_BYTES, "memory:");
 }
 
+/* A file in a folder of its own. */
+static char sqlite_folder[64];
+
+static void sqlite_start(char url[static URL_BYTES])
+{
+    snprintf(sqlite_folder, sizeof sqlite_folder, "/tmp/mq.XXXXXX");
+    if (!mkdtemp(sqlite_folder))
+        abort(); /* also before there is a test */
+    snprintf(url, URL_BYTES, "sqlite:%s/q.db", sqlite_folder);
+}
+
+static void sqlite_stop(void)
+{
+    static const char *const names[] = {"q.db", "q.db-wal", "q.db-shm"};
+    char path[128];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", sqlite_folder, names[i]);
+        unlink(path);
+    }
+    rmdir(sqlite_folder);
+}
+
+/* One server for all tests, which the program starts before it forks. */
+static redis_server redis_for_all;
+
+static void redis_end(void)
+{
+    redis_server_stop(&redis_for_all);
+}
+
+static void redis_begin(char url[static URL_BYTES])
+{
+    if (!redis_for_all.pid) {
+        redis_server_start(&redis_for_all, NULL);
+        atexit(redis_end);
+    }
+    snprintf(url, URL_BYTES, "%s", redis_for_all.unix_url);
+}
+
+static void redis_empty(void)
+{
+    redis_server_do(&redis_for_all, "FLUSHDB");
+}
+
 static const engine_row engines[] = {
     {.name = "memory", .small = "max=3", .start = memory_start},
+    {.name = "sqlite", .small = "max=3", .start = sqlite_start, .stop = sqlite_stop},
+    {.name = "redis", .small = "max=3", .start = redis_begin, .stop = redis_empty},
 };
 
 /* --- open and close --- */

@@ -120,6 +120,7 @@ static void door_unwatch(void *self, mq_watcher *w)
 }
 
 static const mq_engine door_engine = {.scheme = "door",
+                                      .survives = true,
                                       .open = door_open,
                                       .close = door_close,
                                       .submit = door_submit,

@@ -813,8 +813,8 @@ START_TEST(a_watcher_may_take_and_settle_from_inside_its_call)
 {
     enum { MESSAGES = 200 };
     open_engine(_i, NULL);
-    tally done = TALLY;
-    consumer c = {.done = &done};
+    static tally done = TALLY; /* these two live until the engine is closed: it may be taking once more */
+    static consumer c = {.done = &done};
     c.w = (mq_watcher){.queue = "a", .ready = on_consumer_ready, .user = &c};
     mq_watch(q, &c.w);
     for (int i = 0; i < MESSAGES; i++)

@@ -173,6 +173,62 @@ START_TEST(all_zones_are_as_python_reads_them)
 }
 END_TEST
 
+/* --- what the system refuses; the linker sends the product's calls here (--wrap) --- */
+
+static int refused_calls = -1; /* how many go well until one and all after it fail; negative: all go well */
+
+static bool is_refused(void)
+{
+    bool refused = refused_calls == 0;
+    refused_calls -= refused_calls > 0;
+    return refused;
+}
+
+#define WRAP(type, name, parameters, arguments, failure)                                                     \
+    type __real_##name parameters; /* the linker's names */                                                  \
+    type __wrap_##name parameters;                                                                           \
+    type __wrap_##name parameters                                                                            \
+    {                                                                                                        \
+        return is_refused() ? (failure) : __real_##name arguments;                                           \
+    }
+
+WRAP(void *, malloc, (size_t n), (n), NULL)
+WRAP(void *, calloc, (size_t n, size_t size), (n, size), NULL)
+
+static int read_errors[] = {0, 0}; /* errno of the next calls; 0: none */
+
+ssize_t __real_read(int fd, void *p, size_t n);
+ssize_t __wrap_read(int fd, void *p, size_t n);
+
+ssize_t __wrap_read(int fd, void *p, size_t n)
+{
+    int err = read_errors[0];
+    read_errors[0] = read_errors[1];
+    read_errors[1] = 0;
+    if (err != 0)
+        errno = err;
+    return err != 0 ? -1 : __real_read(fd, p, n);
+}
+
+/* The same, where the compiler knows how much room there is. */
+ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t room);
+
+ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t room)
+{
+    return n <= room ? __wrap_read(fd, p, n) : -1;
+}
+
+static int load_refused(const char *name, int allocations)
+{
+    zone *z = NULL;
+    refused_calls = allocations;
+    int err = zone_load(str_from(name), &z, error, sizeof(error));
+    refused_calls = -1;
+    ck_assert((err == 0) == (z != NULL));
+    zone_free(z);
+    return err;
+}
+
 /* --- names --- */
 
 START_TEST(utc_needs_no_file)
@@ -322,6 +378,40 @@ START_TEST(a_folder_with_too_long_a_name_is_an_error)
 }
 END_TEST
 
+START_TEST(short_memory_is_told)
+{
+    make_folder();
+    file f = make_file(three_offsets_s, 3, "\n\n");
+    write_file("Mine", f.bytes, f.n);
+    ck_assert_int_eq(load_refused("UTC", 0), -ENOMEM);
+    ck_assert_str_eq(error, "time zone \"UTC\": there is no memory for it");
+    ck_assert_int_eq(load_refused("Mine", 0), -ENOMEM);
+    ck_assert_ptr_nonnull(strstr(error, "Cannot allocate memory"));
+    int err, n = 1;
+    while ((err = load_refused("Mine", n)) == -ENOMEM)
+        n++;
+    ck_assert_int_eq(err, 0);
+    ck_assert_int_ge(n, 2);
+    remove_folder("Mine");
+}
+END_TEST
+
+START_TEST(a_read_that_fails_is_told_and_one_that_is_interrupted_goes_on)
+{
+    char wanted[256];
+    make_folder();
+    file f = make_file(three_offsets_s, 3, "\n\n");
+    write_file("Mine", f.bytes, f.n);
+    read_errors[0] = EINTR;
+    zone_free(load("Mine"));
+    read_errors[0] = EINTR;
+    read_errors[1] = EIO;
+    snprintf(wanted, sizeof(wanted), "time zone \"Mine\": %s/Mine: Input/output error", folder);
+    assert_not_loaded("Mine", -EIO, wanted);
+    remove_folder("Mine");
+}
+END_TEST
+
 /* --- files --- */
 
 START_TEST(a_file_cut_anywhere_is_refused)
@@ -433,6 +523,14 @@ START_TEST(counts_that_do_not_fit_are_found)
 }
 END_TEST
 
+START_TEST(two_transitions_at_once_are_refused)
+{
+    file f = make_file(three_offsets_s, 3, "\n\n");
+    memcpy(f.bytes + TIMES + 8, f.bytes + TIMES, 8);
+    assert_refused(&f, "order");
+}
+END_TEST
+
 START_TEST(more_transitions_than_any_zone_has_are_refused)
 {
     static unsigned char large[44 + 10 + 44 + 2001 * 9 + 10 + 2];
@@ -465,9 +563,10 @@ END_TEST
 
 START_TEST(times_at_the_ends_do_no_harm)
 {
-    static const int64_t ends[] = {INT64_MIN, INT64_MAX,    INT64_MIN / 2,   INT64_MAX / 2,
-                                   1LL << 60, -(1LL << 60), (1LL << 60) + 1, -(1LL << 60) - 1,
-                                   1LL << 59, -(1LL << 59), (1LL << 59) + 1, -(1LL << 59) - 1};
+    static const int64_t ends[] = {INT64_MIN,       INT64_MAX,       INT64_MIN / 2,   INT64_MAX / 2,
+                                   1LL << 60,       -(1LL << 60),    (1LL << 60) + 1, -(1LL << 60) - 1,
+                                   1LL << 59,       1LL << 61,       -(1LL << 61),    -(1LL << 59),
+                                   (1LL << 59) + 1, -(1LL << 59) - 1};
     file f = make_file(three_offsets_s, 3, "\nXXX-1YYY,M3.5.0,M10.5.0/3\n");
     zone *z = NULL;
     int64_t moments_s[2] = {0};
@@ -481,6 +580,29 @@ START_TEST(times_at_the_ends_do_no_harm)
         zone_latest_local(z, ends[i]);
     }
     zone_free(z);
+}
+END_TEST
+
+START_TEST(a_transition_is_at_2_to_the_59_or_before)
+{
+    static const int64_t last_s = INT64_C(1) << 59;
+    file f = make_file(three_offsets_s, 3, "\n\n");
+    size_t whole = f.n;
+    zone *z = NULL;
+    f.n = TIMES + 8;
+    put(&f, last_s, 8);
+    f.n = whole;
+    ck_assert_msg(parse(&f, &z) == 0, "%s", error);
+    ck_assert_int_eq(zone_offset_at(z, last_s - 1), 0);
+    ck_assert_int_eq(zone_offset_at(z, last_s), HOUR);
+    ck_assert_int_eq(zone_reach_local(z, last_s + 1), last_s);
+    ck_assert_int_eq(zone_latest_local(z, last_s), last_s + HOUR);
+    zone_free(z);
+    z = NULL;
+    f.n = TIMES + 8;
+    put(&f, last_s + 1, 8);
+    f.n = whole;
+    assert_refused(&f, "order");
 }
 END_TEST
 
@@ -521,6 +643,8 @@ static const struct {
     {"XXX0YYY,M1.1.0/-167,M2.1.0/167", 1735776000, HOUR}, /* from 2024-12-29 01:00 on */
     {"XXX0YYY,M12.5.0/167,M2.1.0", 1735948800 - 1, 0},    /* from 2025-01-04 23:00 on */
     {"XXX0YYY,M12.5.0/167,M2.1.0", 1736031600, HOUR},
+    {"XXX0YYY,M1.1.0/-167,M2.1.0/167", 1735516800, HOUR}, /* 30 December 2024: the turn is 2025's */
+    {"XXX0YYY,J365/100,J364/100", 1735689600, HOUR}, /* 1 January 2025: 2024's are to come, 2023's counts */
     {"XXX0YYY,M6.4.1/0,M6.5.1/0", 1782086400,
      HOUR}, /* 22 June 2026, the fourth Monday; the last is the 29th */
 };
@@ -601,6 +725,19 @@ START_TEST(the_next_turn_is_found)
 }
 END_TEST
 
+START_TEST(the_next_turn_may_be_one_of_the_years_beside)
+{
+    zone_rule rule;
+    int64_t next_s = 0;
+    ck_assert(zone_rule_parse(STR("XXX0YYY,M12.5.0/167,M2.1.0"), &rule));
+    ck_assert(zone_rule_next(&rule, at(2025, 1, 1, 0, 0), &next_s));
+    ck_assert_int_eq(next_s, at(2025, 1, 4, 23, 0)); /* 2024's */
+    ck_assert(zone_rule_parse(STR("XXX0YYY,J1/-100,J2/-120"), &rule));
+    ck_assert(zone_rule_next(&rule, at(2024, 12, 31, 0, 0), &next_s));
+    ck_assert_int_eq(next_s, at(2025, 12, 27, 20, 0)); /* 2026's */
+}
+END_TEST
+
 /* --- local times, by hand --- */
 
 START_TEST(gap_and_overlap_in_berlin)
@@ -634,18 +771,23 @@ static Suite *zone_suite(void)
     tcase_add_test(tc, files_are_looked_for_in_tzdir);
     tcase_add_test(tc, a_missing_zone_is_named_with_its_folder);
     tcase_add_test(tc, pipes_folders_and_large_files_are_no_zones);
+    tcase_add_test(tc, short_memory_is_told);
+    tcase_add_test(tc, a_read_that_fails_is_told_and_one_that_is_interrupted_goes_on);
     tcase_add_test(tc, a_folder_with_too_long_a_name_is_an_error);
     tcase_add_test(tc, a_file_cut_anywhere_is_refused);
     tcase_add_test(tc, a_file_of_version_1_has_times_of_4_bytes_and_no_rule);
     tcase_add_test(tc, a_rule_begins_with_the_last_transition);
     tcase_add_loop_test(tc, damage_is_found, 0, sizeof(damages) / sizeof(damages[0]));
     tcase_add_test(tc, counts_that_do_not_fit_are_found);
+    tcase_add_test(tc, two_transitions_at_once_are_refused);
     tcase_add_test(tc, more_transitions_than_any_zone_has_are_refused);
     tcase_add_test(tc, three_times_for_one_local_time_are_two);
     tcase_add_test(tc, times_at_the_ends_do_no_harm);
+    tcase_add_test(tc, a_transition_is_at_2_to_the_59_or_before);
     tcase_add_loop_test(tc, a_rule_gives_its_offset, 0, sizeof(rules) / sizeof(rules[0]));
     tcase_add_loop_test(tc, what_is_no_rule_is_refused, 0, sizeof(bad_rules) / sizeof(bad_rules[0]));
     tcase_add_test(tc, the_next_turn_is_found);
+    tcase_add_test(tc, the_next_turn_may_be_one_of_the_years_beside);
     tcase_add_test(tc, gap_and_overlap_in_berlin);
     suite_add_tcase(s, tc);
     TCase *beside = tcase_create("beside Python");

@@ -86,6 +86,8 @@ struct vm {
     int compose_ref;
     const void *unanswered_mt; /* of errors that no on_error hook answered */
 
+    struct shared *shared; /* vm/shared.h; NULL: not used */
+
     int definition_ref;
     char *path; /* the app's */
     char *signature;

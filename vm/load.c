@@ -45,8 +45,8 @@ void load_chunk(lua_State *L, const char *name, int nresults)
 
 static bool is_part_of_tree(const char *name)
 {
-    static const char *const others[] = {"tree",       "check", "unknown", "hooks",
-                                         "coroutines", "limit", "queue",   "task"};
+    static const char *const others[] = {"tree",  "check", "unknown", "hooks", "coroutines",
+                                         "limit", "queue", "pubsub",  "task",  "shared"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(name, others[i]) == 0)
             return false;

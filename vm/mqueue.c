@@ -7,6 +7,7 @@
 #include "queue/mq.h"
 #include "vm/jobs.h"
 #include "vm/json.h"
+#include "vm/lengths.h"
 #include "vm/load.h"
 #include "vm/wait.h"
 
@@ -58,6 +59,7 @@ static str check_text(lua_State *L, int arg, const char *title, const char *fiel
 }
 
 static const char queue_wanted[] = "a queue's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
+static const char channel_wanted[] = "a channel's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
 static const char id_wanted[] = "a message's id, of 1 to 127 printable ASCII characters without spaces";
 
 static bool is_any(str name)
@@ -129,7 +131,7 @@ static int push_outcome(lua_State *L, const mq_op *op, push_results *results)
     return 3;
 }
 
-static push_results *const results_of[MQ_LAST + 1];
+static push_results *const results_of[MQ_PUBLISH + 1];
 
 static int on_over(lua_State *L, int status, lua_KContext box)
 {
@@ -185,6 +187,22 @@ static buf *body_of(lua_State *L)
     return body;
 }
 
+/* Begin one with the value at 2 as its body. */
+static asked *new_asked_with(lua_State *L, mq_verb verb, str name, const char *title)
+{
+    buf *body = body_of(L);
+    body->n = 0;
+    load_encode(L, 2, body, title);
+    if (buf_add(body, "", 1) < 0)
+        luaL_error(L, "not enough memory");
+    asked *q = new_asked(L, verb);
+    memcpy(q->queue, name.p, name.n + 1);
+    q->body = *body; /* an engine may need it for longer than this call */
+    *body = (buf){0};
+    q->op.body = (str){q->body.p, q->body.n - 1};
+    return q;
+}
+
 /* push(queue, value, delay_ms, id or nil, priority, window_ms, wait_ms) -> id, whether it is a duplicate; or
  * nil, why, and a word for it */
 static int on_push(lua_State *L)
@@ -199,25 +217,27 @@ static int on_push(lua_State *L)
     int64_t wait_ms = luaL_optinteger(L, 7, 0);
     int priority = (int)luaL_optinteger(L, 5, 0);
     bool can_wait = push_way(L, "queue.push");
-    buf *body = body_of(L);
-    body->n = 0;
-    load_encode(L, 2, body, "queue.push");
-    if (buf_add(body, "", 1) < 0)
-        return luaL_error(L, "not enough memory");
-    asked *q = new_asked(L, MQ_PUSH);
-    memcpy(q->queue, name.p, name.n + 1);
+    asked *q = new_asked_with(L, MQ_PUSH, name, "queue.push");
     if (id.n) {
         memcpy(q->id, id.p, id.n + 1);
         q->op.id = q->id;
     }
-    q->body = *body; /* an engine may need it for longer than this call */
-    *body = (buf){0};
-    q->op.body = (str){q->body.p, q->body.n - 1};
     q->op.delay_ms = delay_ms;
     q->op.window_ms = window_ms;
     q->op.wait_ms = wait_ms;
     q->op.priority = priority;
     return ask(L, queues, q, can_wait);
+}
+
+/* publish(channel, value) -> true; or nil, why, and a word for it */
+static int on_publish(lua_State *L)
+{
+    mq *queues = queues_of(L, "pubsub.publish");
+    str name = check_text(L, 1, "pubsub.publish", "channel", mq_name_is_good, channel_wanted);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    bool can_wait = push_way(L, "pubsub.publish");
+    return ask(L, queues, new_asked_with(L, MQ_PUBLISH, name, "pubsub.publish"), can_wait);
 }
 
 /* --- looking --- */
@@ -297,9 +317,10 @@ static int push_nothing(lua_State *L, const mq_op *op)
     return 1;
 }
 
-static push_results *const results_of[MQ_LAST + 1] = {
-    [MQ_PUSH] = push_pushed,  [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
-    [MQ_REVIVE] = push_count, [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
+static push_results *const results_of[MQ_PUBLISH + 1] = {
+    [MQ_PUSH] = push_pushed,     [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
+    [MQ_REVIVE] = push_count,    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
+    [MQ_PUBLISH] = push_nothing,
 };
 
 /* The queue is the first argument; "" means all, where that makes sense. */
@@ -366,8 +387,9 @@ static int on_extend(lua_State *L)
 {
     const vm_host *host = vm_of(L)->config.host;
     (void)check_message(L, "job:extend");
-    double seconds = luaL_checknumber(L, 2);
-    luaL_argcheck(L, seconds > 0 && seconds <= 1e6, 2, "seconds from now, up to 1e6");
+    double seconds = lua_tonumber(L, 2);
+    if (!(seconds > 0 && seconds <= 1e6))
+        load_raise(L, "job:extend: %s: expected seconds from now, up to 1000000", luaL_tolstring(L, 2, NULL));
     host->extend(host->user, vm_of(L)->running->request.host, (uint64_t)(seconds * 1e9));
     return 0;
 }
@@ -376,8 +398,9 @@ static int on_extend(lua_State *L)
 static int on_progress(lua_State *L)
 {
     const mq_message *m = check_message(L, "job:progress");
-    double progress = luaL_checknumber(L, 2);
-    luaL_argcheck(L, progress >= 0 && progress < 1e300, 2, "a number from 0 on");
+    double progress = lua_tonumber(L, 2);
+    if (lua_type(L, 2) != LUA_TNUMBER || !(progress >= 0 && progress < 1e300))
+        load_raise(L, "job:progress: %s: expected a number from 0 on", luaL_tolstring(L, 2, NULL));
     mq *queues = queues_of(L, "job:progress");
     asked *q = new_asked(L, MQ_PROGRESS);
     mq_message *copy = mq_message_new(STR(""), m->id, NULL, NULL, m->token);
@@ -408,7 +431,17 @@ static void install_job_methods(lua_State *L)
     lua_pop(L, 1);
 }
 
-/* --- the module --- */
+/* --- the modules --- */
+
+static int on_open_pubsub(lua_State *L)
+{
+    load_chunk(L, "pubsub", 1);
+    lua_pushcfunction(L, on_publish);
+    jobs_push_define(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
+    lua_call(L, 3, 1);
+    return 1;
+}
 
 static int on_open(lua_State *L)
 {
@@ -418,6 +451,8 @@ static int on_open(lua_State *L)
     luaL_newlib(L, native);
     jobs_push_define(L);
     lua_setfield(L, -2, "define");
+    lua_pushcfunction(L, lengths_read);
+    lua_setfield(L, -2, "duration");
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 2, 1);
     return 1;
@@ -442,5 +477,7 @@ void mqueue_install(lua_State *L)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, on_open);
     lua_setfield(L, -2, "poolsrv.queue");
+    lua_pushcfunction(L, on_open_pubsub);
+    lua_setfield(L, -2, "poolsrv.pubsub");
     lua_pop(L, 1);
 }

@@ -1,6 +1,8 @@
-/* mqueue: the module "poolsrv.queue", an app's way to the server's queues (queue/mq).
+/* mqueue: the modules "poolsrv.queue" and "poolsrv.pubsub", an app's way to the server's queues and channels
+ * (queue/mq).
  *
- * What an app sees of it is api/lua/queue.lua; here is how that gets at them. Threads: whoever holds the VM.
+ * What an app sees of them is api/lua/queue.lua and pubsub.lua; here is how that gets at them. Threads:
+ * whoever holds the VM.
  */
 #ifndef VM_MQUEUE_H
 #define VM_MQUEUE_H

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "queue/cron.h"
 #include "vm/jobs.h"
 #include "vm/json.h"
+#include "vm/lengths.h"
 #include "vm/load.h"
 #include "vm/wait.h"
 
@@ -219,16 +221,43 @@ static int on_stopping(lua_State *L)
     return 1;
 }
 
+/* --- the clock --- */
+
+/* calendar(expression, zone) -> nil, or what is wrong with them */
+static int on_calendar(lua_State *L)
+{
+    char error[256];
+    str expression, name;
+    cron c;
+    zone *z = NULL;
+    expression.p = luaL_checklstring(L, 1, &expression.n);
+    name.p = luaL_checklstring(L, 2, &name.n);
+    int err = zone_load(name, &z, error, sizeof(error));
+    if (err == 0)
+        err = cron_parse(expression, &c, error, sizeof(error));
+    zone_free(z);
+    if (err)
+        lua_pushstring(L, error);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 /* --- the module --- */
 
 static int on_open(lua_State *L)
 {
-    static const luaL_Reg native[] = {
-        {"spawn", on_spawn}, {"call", on_call}, {"stopping", on_stopping}, {NULL, NULL}};
+    static const luaL_Reg native[] = {{"spawn", on_spawn},
+                                      {"call", on_call},
+                                      {"stopping", on_stopping},
+                                      {"calendar", on_calendar},
+                                      {NULL, NULL}};
     load_chunk(L, "task", 1);
     luaL_newlib(L, native);
     jobs_push_define(L);
     lua_setfield(L, -2, "define");
+    lua_pushcfunction(L, lengths_read);
+    lua_setfield(L, -2, "duration");
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 2, 1);
     return 1;

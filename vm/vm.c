@@ -14,6 +14,7 @@
 #include "vm/mqueue.h"
 #include "vm/ratelimit.h"
 #include "vm/reply.h"
+#include "vm/shared.h"
 #include "vm/spawn.h"
 #include "vm/warning.h"
 
@@ -99,6 +100,7 @@ static int set_up(lua_State *L)
     audit_install(L);
     limit_install(L);
     globals_install(L);
+    shared_install(L);
     return 0;
 }
 
@@ -151,6 +153,7 @@ void vm_close(vm *v)
         if (run->live)
             vm_cancel(v, run);
     lua_close(v->L);
+    shared_free(v->shared);
     while (v->runs) {
         vm_run *next = v->runs->next;
         free(v->runs);

@@ -3,7 +3,7 @@
 -- The chunk returns open(native, where) -> the module.
 --   native    push(queue, value, delay_ms, id, priority, window_ms, wait_ms) -> id, duplicate;
 --             stats(queue or ""), peek(queue, most), retry(queue, id), purge(queue); each nil, why and a word for it
---             when it fails. define(kind, name, fn, options) keeps a consumer, or returns where there is one.
+--             when it fails. duration(value) -> milliseconds, or nil. define(kind, name, fn, options) keeps a consumer, or returns where there is one.
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
@@ -44,12 +44,17 @@ local function open(native, where)
         raise(format("%s: %s = %s: expected %s", title, field, shown(value), wanted))
     end
 
+    -- A length of time, in seconds.
     local function number(title, options, field, least, most, preset, wanted)
         local value = options[field]
         if value == nil then
             return preset
-        elseif type(value) ~= "number" or not (value >= least and value <= most) then
-            refuse(title, field, value, wanted)
+        elseif type(value) == "string" then
+            local length = native.duration(value)
+            value = length and length / 1000 or value
+        end
+        if type(value) ~= "number" or not (value >= least and value <= most) then
+            refuse(title, field, options[field], wanted .. ', or a text such as "5m"')
         end
         return value
     end

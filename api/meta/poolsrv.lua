@@ -178,3 +178,115 @@ function json.array(t) end
 ---Waits without holding the thread.
 ---@param seconds number
 function sleep(seconds) end
+
+-- --- require "poolsrv.shared" ---
+
+---@class poolsrv.shared.change
+---@field ttl? number seconds after which the value ends
+
+---@class poolsrv.shared.count: poolsrv.shared.change
+---@field init? number what is added to where nothing is, 0 by default
+
+---A dictionary that all threads of the server share.
+---@class poolsrv.shared.dict
+local dict = {}
+
+---@param key string|integer
+---@return any value nil: absent
+function dict:get(key) end
+
+---@param key string|integer
+---@return any value nil: absent
+---@return integer version for cas; 0: absent
+function dict:get_versioned(key) end
+
+---Nil removes.
+---@param key string|integer
+---@param value any what JSON can hold
+---@param options? poolsrv.shared.change|number
+function dict:set(key, value, options) end
+
+---Stores if nothing is there.
+---@param key string|integer
+---@param value any
+---@param options? poolsrv.shared.change|number
+---@return boolean stored
+function dict:add(key, value, options) end
+
+---Stores if something is there.
+---@param key string|integer
+---@param value any
+---@param options? poolsrv.shared.change|number
+---@return boolean stored
+function dict:replace(key, value, options) end
+
+---Stores, or with nil removes, if the version is still that. Without a ttl the end stays.
+---@param key string|integer
+---@param version integer
+---@param value any
+---@param options? poolsrv.shared.change|number
+---@return boolean stored
+function dict:cas(key, version, value, options) end
+
+---@param key string|integer
+---@param by? number 1 by default
+---@param options? poolsrv.shared.count|number
+---@return number sum
+function dict:incr(key, by, options) end
+
+---Stores what fn makes of the value; asks it again if others changed it meanwhile.
+---@param key string|integer
+---@param fn fun(old: any): any
+---@param options? poolsrv.shared.change|number
+---@return any new
+function dict:update(key, fn, options) end
+
+---@param key string|integer
+---@return boolean was_there
+function dict:delete(key) end
+
+---@param key string|integer
+---@param ttl? number seconds from now; none: no end
+---@return boolean was_there
+function dict:touch(key, ttl) end
+
+---@param key string|integer
+---@return number? seconds until it ends; math.huge: it does not; nil: absent
+function dict:ttl(key) end
+
+---@param max? integer 1000 by default
+---@return string[]
+function dict:keys(max) end
+
+function dict:flush() end
+
+---@return { bytes: integer, max_bytes: integer, entries: integer, hits: integer, misses: integer, evictions: integer, expirations: integer }
+function dict:stats() end
+
+---A lock by name. `local lock <close> = ...` releases it at the end of the block.
+---@class poolsrv.shared.lock
+---@field name string
+---@field token integer greater with every acquisition of that name
+local lock = {}
+
+---@return boolean was_held false: its time was over
+function lock:unlock() end
+
+---@param ttl? number seconds from now
+---@return boolean is_held
+function lock:extend(ttl) end
+
+---@class poolsrv.shared
+local shared = {}
+
+---While the app loads.
+---@param name string
+---@param options? { max_bytes?: integer|string }
+---@return poolsrv.shared.dict
+function shared.dict(name, options) end
+
+---@param name string
+---@param options? { ttl?: number, wait?: number } seconds; 30 and 0 by default
+---@return poolsrv.shared.lock? lock
+---@return string? why "locked"
+function shared.lock(name, options) end

@@ -79,3 +79,25 @@ def test_luacheck_knows_an_app_and_finds_its_slips(tmp_path):
     bad = check(slip)
     assert bad.returncode == 1
     assert "'slep'" in bad.stdout and "'encod'" in bad.stdout
+
+
+SHARED = """
+    local shared = require "poolsrv.shared"
+    local dict = shared.dict("d")
+    function api.get(ctx)
+        local found, lock, of = {}, shared.lock("l"), nil
+        for name in (ctx:query().names):gmatch("%S+") do
+            local table, field = name:match("(%w+)%.([%w_]+)")
+            of = ({ dict = dict, lock = lock, shared = shared })[table]
+            found[name] = type(of[field])
+        end
+        lock:unlock()
+        return found
+    end
+"""
+
+
+def test_the_stubs_of_shared_name_what_there_is(serve):
+    names = [f"{table}.{name}" for table in ("dict", "lock", "shared") for name in methods_of(table)]
+    found = serve(SHARED).get("/?names=" + "+".join(names)).json()
+    assert len(names) == 18 and found == dict.fromkeys(names, "function")

@@ -1,0 +1,87 @@
+#include "vm/shared.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "vm/load.h"
+#include "vm/shared_parts.h"
+
+/* open(name, max_bytes): the same name is the same dictionary in every VM. Nil while a request is answered.
+ */
+static int on_dict(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    lua_Integer max_bytes = luaL_checkinteger(L, 2);
+    dict *d;
+    if (vm_of(L)->running)
+        return 0;
+    if (dicts_open(shared_of(L)->dicts, name, (size_t)max_bytes, &d) < 0)
+        return luaL_error(L, "shared.dict: not enough memory");
+    shared_push_dict(L, d);
+    return 1;
+}
+
+/* now(): seconds, monotonic. */
+static int on_now(lua_State *L)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    lua_pushnumber(L, (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    return 1;
+}
+
+/* Returns: false when memory is short. */
+static bool prepare(vm *v)
+{
+    shared *s = v->shared ? v->shared : calloc(1, sizeof(*s));
+    if (!s)
+        return false;
+    v->shared = s;
+    s->dicts = v->config.dicts;
+    if (!s->dicts && !s->own)
+        s->own = dicts_new();
+    if (!s->dicts)
+        s->dicts = s->own;
+    return s->dicts != NULL;
+}
+
+/* Upvalue: sleep. An app may have put another function in its place. */
+static int on_open(lua_State *L)
+{
+    static const luaL_Reg native[] = {{"dict", on_dict},
+                                      {"now", on_now},
+                                      {"lock", shared_on_lock},
+                                      {"unlock", shared_on_unlock},
+                                      {"extend", shared_on_extend},
+                                      {NULL, NULL}};
+    if (!prepare(vm_of(L)))
+        return luaL_error(L, "poolsrv.shared: not enough memory");
+    load_chunk(L, "shared", 1);
+    luaL_newlib(L, native);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_setfield(L, -2, "sleep");
+    shared_push_methods(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
+    lua_call(L, 3, 1);
+    return 1;
+}
+
+void shared_install(lua_State *L)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_getglobal(L, "sleep");
+    lua_pushcclosure(L, on_open, 1);
+    lua_setfield(L, -2, "poolsrv.shared");
+    lua_pop(L, 1);
+}
+
+void shared_free(shared *s)
+{
+    if (!s)
+        return;
+    dict_port_free(s->locks);
+    dicts_free(s->own);
+    buf_fini(&s->scratch);
+    free(s);
+}
