@@ -47,8 +47,11 @@ int jobs_define(jobs *j, vm *first, char *error, size_t size);
 /* The smallest limit of time of that, or `least` if it is smaller; 0 is none. */
 uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least);
 
-/* Start it, once the threads of the pool run. */
-void jobs_start(jobs *j, pool *p);
+/* That pool's threads are to run them: before these start. */
+void jobs_use(jobs *j, pool *p);
+
+/* Start what was made, once the threads of the pool run. */
+void jobs_start(jobs *j);
 
 /* The server begins to stop: nothing is taken any more. */
 void jobs_drain(jobs *j);
@@ -56,7 +59,8 @@ void jobs_drain(jobs *j);
 /* The pool has ended: settle what it has left. */
 void jobs_settle(jobs *j);
 
-/* Close the queues and free all. Fine at any time but between jobs_start and the pool's end. */
+/* Close the queues and free all. Fine at any time but between jobs_start and the pool's end; with no VM left,
+ * and before the pool is freed: what still waits for the queues is told by letters to its threads. */
 void jobs_fini(jobs *j);
 
 #endif

@@ -186,6 +186,7 @@ static int start(ps_server *srv, char *error)
     bad = start_admin(srv, error);
     if (bad)
         return bad;
+    jobs_use(&srv->jobs, srv->pool);
     int err = pool_start(srv->pool);
     if (err) {
         if (srv->bridge.error[0])
@@ -194,7 +195,7 @@ static int start(ps_server *srv, char *error)
             snprintf(error, ERROR_BYTES, "cannot start the threads: %s", strerror(-err));
         return srv->bridge.error[0] ? PS_EAPP : PS_ESYSTEM;
     }
-    jobs_start(&srv->jobs, srv->pool);
+    jobs_start(&srv->jobs);
     return 0;
 }
 
@@ -289,6 +290,17 @@ static int stop_app(ps_server *srv, char *error)
     return err ? PS_EAPP : 0;
 }
 
+/* VMs use the queues in their last functions, and the queues the pool's threads as an address. */
+static void end(ps_server *srv)
+{
+    vms_fini(&srv->vms);
+    jobs_fini(&srv->jobs);
+    pool_free(srv->pool);
+    srv->pool = NULL;
+    crowd_free(srv->crowd);
+    srv->crowd = NULL;
+}
+
 int ps_server_run(ps_server *srv, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
@@ -313,17 +325,14 @@ int ps_server_run(ps_server *srv, ps_error *err)
     if (srv->lost)
         return result;
     srv->lost = srv->pool && lost_any(&srv->pool->lost);
-    if (!srv->lost) {
+    if (!srv->lost)
         jobs_settle(&srv->jobs);
-        pool_free(srv->pool);
-        srv->pool = NULL;
-        crowd_free(srv->crowd);
-        srv->crowd = NULL;
-    }
     if (result == 0 || result == PS_EGRACE) {
         int stopped = stop_app(srv, error);
         result = result ? result : stopped;
     }
+    if (!srv->lost)
+        end(srv);
     if (result && result != PS_EGRACE)
         error_set(err, result, "%s", error);
     return result;

@@ -325,6 +325,25 @@ int mq_open(const char *url, const mq_config *config, mq **ret_mq, char *error, 
     return err;
 }
 
+int mq_open_engine(const mq_engine *engine, const char *name, const mq_config *config, mq **ret_mq,
+                   char *error, size_t size)
+{
+    mq *q = calloc(1, sizeof(*q));
+    int err = -ENOMEM;
+    if (q) {
+        q->engine = engine;
+        q->config = *config;
+        q->address = strdup(name);
+        q->parameters = strdup("");
+        err = q->address && q->parameters ? open_engine(q, "", error, size) : -ENOMEM;
+    }
+    if (err)
+        mq_close(q);
+    else
+        *ret_mq = q;
+    return err;
+}
+
 void mq_close(mq *q)
 {
     if (!q)

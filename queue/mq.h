@@ -161,6 +161,10 @@ extern const mq_engine mq_memory, mq_sqlite, mq_redis;
  * what is wrong with it and what would be right. */
 int mq_open(const char *url, const mq_config *config, mq **ret_mq, char *error, size_t size);
 
+/* Open an engine that has no address. The name is what mq_address says. Returns: as mq_open. */
+int mq_open_engine(const mq_engine *engine, const char *name, const mq_config *config, mq **ret_mq,
+                   char *error, size_t size);
+
 /* NULL is fine. */
 void mq_close(mq *q);
 

@@ -84,6 +84,13 @@ static const char app[] =
     "end\n"
     "api[('long'):rep(1000)].p_parameter.r_rest.get = function() end\n"
     "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
+    "local queue, task = require 'poolsrv.queue', require 'poolsrv.task'\n"
+    "queue.consume('work', { delay = 0 }, function(m, job) job:progress(1) sleep(0) end)\n"
+    "function api.jobs.get()\n"
+    "    task.spawn(function(n) sleep(n) end, 0)\n"
+    "    queue.push('work', { 1 }, { id = 'one', window = 0 })\n"
+    "    return { task.run('string.rep', 'x', 2) }\n"
+    "end\n"
     "api.on_start(function() end)\n"
     "api.on_stop(function() end)\n";
 
@@ -280,6 +287,7 @@ static void ask_all(life *l)
     expect(ask_directly(l, "/heavy/2"));
     expect(ask_at_length(l->srv));
     expect(ask(l->srv, "GET", "/child", ""));
+    expect(ask(l->srv, "GET", "/jobs", ""));
     expect(ask_at(l->srv, 1, "GET /metrics HTTP/1.1", ""));
 }
 
@@ -293,6 +301,7 @@ static void expect_health(life *l)
     ck_assert_int_eq(ask_directly(l, "/heavy/4"), 200);
     ck_assert_int_eq(ask_at_length(l->srv), 200);
     ck_assert_int_eq(ask(l->srv, "GET", "/child", ""), 200);
+    ck_assert_int_eq(ask(l->srv, "GET", "/jobs", ""), 200);
     ck_assert_int_eq(ask_at(l->srv, 1, "GET /metrics HTTP/1.1", ""), 200);
 }
 

@@ -3,7 +3,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 
-#include "vm/json.h"
+#include "vm/load.h"
 #include "vm/mqueue.h"
 #include "vm/wait.h"
 
@@ -88,25 +88,24 @@ static void take_box(lua_State *L)
 /* --- what is pushed --- */
 
 /* Keep the value at an index as the body of one. */
-static void set_body(lua_State *L, int index, pushes *p, struct one *o)
+static void set_body(lua_State *L, int index, pushes *p, struct one *o, const char *title)
 {
+    if (lua_isnoneornil(L, index))
+        load_raise(L, "%s: the message is %s; json.null stands for null", title, luaL_typename(L, index));
     o->body = p->texts.n;
-    json_encode(L, index, &p->texts, 0);
+    load_encode(L, index, &p->texts, title);
     o->body_bytes = p->texts.n - o->body;
     if (buf_add(&p->texts, "", 1) < 0)
         luaL_error(L, "not enough memory");
 }
 
 /* Keep the value at an index as its id, if it is not nil. */
-static void set_id(lua_State *L, int index, pushes *p, struct one *o)
+static void set_id(lua_State *L, int index, pushes *p, struct one *o, const char *title)
 {
-    str id;
     o->id = 0;
     if (lua_isnoneornil(L, index))
         return;
-    id.p = lua_tolstring(L, index, &id.n);
-    if (!id.p || !mq_id_is_good(id))
-        luaL_error(L, "an id is of 1 to 127 printable ASCII characters without spaces");
+    str id = mqueue_check_text(L, lua_absindex(L, index), title, "id", mq_id_is_good, mqueue_id_wanted);
     o->id = p->texts.n; /* a body is before it */
     if (buf_add(&p->texts, id.p, id.n + 1) < 0)
         luaL_error(L, "not enough memory");
@@ -139,11 +138,9 @@ static void set_op(lua_State *L, pushes *p, struct one *o)
     op->user = p;
 }
 
-static void set_queue(lua_State *L, pushes *p)
+static void set_queue(lua_State *L, pushes *p, const char *title)
 {
-    str name;
-    name.p = luaL_checklstring(L, 1, &name.n);
-    luaL_argcheck(L, mq_name_is_good(name), 1, "a queue's name is of letters, digits and \"._-\"");
+    str name = mqueue_check_text(L, 1, title, "queue", mq_name_is_good, mqueue_name_wanted);
     memcpy(p->queue, name.p, name.n + 1);
 }
 
@@ -253,35 +250,36 @@ static mq *check_way(lua_State *L, const char *title)
 
 int push_on_push(lua_State *L)
 {
-    mq *queues = check_way(L, "queue.push");
-    luaL_checkany(L, 2);
+    static const char title[] = "queue.push";
+    mq *queues = check_way(L, title);
     lua_settop(L, 7);
     pushes *p = push_box(L, 1);
-    set_queue(L, p);
-    set_body(L, 2, p, &p->each[0]);
-    set_id(L, 4, p, &p->each[0]);
+    set_queue(L, p, title);
+    set_body(L, 2, p, &p->each[0], title);
+    set_id(L, 4, p, &p->each[0], title);
     set_op(L, p, &p->each[0]);
     return push(L, queues, p, push_one_result, on_one_over);
 }
 
 int push_on_push_all(lua_State *L)
 {
-    mq *queues = check_way(L, "queue.push_all");
+    static const char title[] = "queue.push_all";
+    mq *queues = check_way(L, title);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 7);
     size_t n = lua_rawlen(L, 2);
     luaL_argcheck(L, n <= MOST, 2, "1024 messages at most");
     pushes *p = push_box(L, n ? (unsigned)n : 1);
     p->n = (unsigned)n;
-    set_queue(L, p);
+    set_queue(L, p, title);
     for (unsigned i = 0; i < n; i++) {
         lua_rawgeti(L, 2, (lua_Integer)i + 1);
-        set_body(L, -1, p, &p->each[i]);
+        set_body(L, lua_gettop(L), p, &p->each[i], title);
         if (lua_istable(L, 4))
             lua_rawgeti(L, 4, (lua_Integer)i + 1);
         else
             lua_pushnil(L);
-        set_id(L, -1, p, &p->each[i]);
+        set_id(L, lua_gettop(L), p, &p->each[i], title);
         lua_pop(L, 2);
     }
     for (unsigned i = 0; i < n; i++) /* the texts stay where they are from here on */

@@ -7,12 +7,13 @@
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
-local concat, floor, format, math_type, min, move =
-    table.concat, math.floor, string.format, math.type, math.min, table.move
+local concat, floor, format, match, math_type, min, move =
+    table.concat, math.floor, string.format, string.match, math.type, math.min, table.move
 
 local PRIORITY_MOST, CONCURRENCY_MOST, BATCH_MOST, RETRIES_MOST = 9, 1024, 1024, 1000
 local DELAY_MOST_S, TIME_MOST_S = 3650 * 86400, 86400 * 30
 local WINDOW_S = 3600
+local NAME_MOST = 127
 local BACKOFFS = { exponential = true, linear = true, constant = true }
 
 local function shown(value)
@@ -41,7 +42,7 @@ local function open(native, where)
     end
 
     local function refuse(title, field, value, wanted)
-        error(format("%s: %s = %s: expected %s", title, field, shown(value), wanted), 3)
+        raise(format("%s: %s = %s: expected %s", title, field, shown(value), wanted))
     end
 
     -- A length of time, in seconds.
@@ -71,7 +72,7 @@ local function open(native, where)
 
     local function check_fields(title, options, known)
         if type(options) ~= "table" then
-            error(format("%s: options are a table, not %s", title, type(options)), 3)
+            raise(format("%s: options are a table, not %s", title, type(options)))
         end
         for field in pairs(options) do
             local found = false
@@ -79,9 +80,15 @@ local function open(native, where)
                 found = found or name == field
             end
             if not found then
-                error(format("%s: %s: no such option; there are %s", title, tostring(field),
-                    concat(known, ", ")), 3)
+                raise(format("%s: %s: no such option; there are %s", title, tostring(field),
+                    concat(known, ", ")))
             end
+        end
+    end
+
+    local function check_name(title, field, name)
+        if #name > NAME_MOST or not match(name, "^[%w._-]+$") then
+            refuse(title, field, name, 'a queue\'s name, of 1 to 127 letters, digits and ".", "_", "-"')
         end
     end
 
@@ -136,7 +143,7 @@ local function open(native, where)
     function queue.push_all(name, values, options)
         local title = "queue.push_all"
         if type(values) ~= "table" then
-            error(format("%s: expected a list of messages, not %s", title, type(values)), 2)
+            raise(format("%s: expected a list of messages, not %s", title, type(values)))
         end
         options = options or {}
         check_fields(title, options, PUSH_ALL)
@@ -146,7 +153,7 @@ local function open(native, where)
         local priority = whole(title, options, "priority", 0, PRIORITY_MOST, 0)
         local ids = options.ids
         if ids ~= nil and (type(ids) ~= "table" or #ids ~= #values) then
-            error(format("%s: ids: expected a list of as many ids as there are messages, %d", title, #values), 2)
+            raise(format("%s: ids: expected a list of as many ids as there are messages, %d", title, #values))
         end
         local list, more, code, all = push_pieces(name, values, ms(delay), ids, priority, ms(window), ms(wait))
         if not list then
@@ -191,6 +198,7 @@ local function open(native, where)
             raise("queue.consume: the queue's name is a text, not " .. type(name))
         end
         local title = format('queue.consume("%s")', name)
+        check_name(title, "queue", name)
         if type(fn) ~= "function" then
             raise(format("%s: expected a function that is given the message and the job, not %s", title, type(fn)))
         end
@@ -203,6 +211,13 @@ local function open(native, where)
         if dead ~= nil and dead ~= false and type(dead) ~= "string" then
             refuse(title, "dead_letter", dead, "a queue's name, or false to let such messages go")
         end
+        dead = dead == nil and name .. ".dead" or dead or ""
+        if dead ~= "" then
+            check_name(title, "dead_letter", dead)
+        end
+        if dead == name then
+            raise(title .. ": the dead letters of a queue go into another one")
+        end
         local definition = {
             where = where.here(),
             concurrency = whole(title, options, "concurrency", 1, CONCURRENCY_MOST, 1),
@@ -213,7 +228,7 @@ local function open(native, where)
             max_delay = number(title, options, "max_delay", 0, TIME_MOST_S, 3600, "seconds between two tries at most"),
             timeout = number(title, options, "timeout", 0, TIME_MOST_S, 60, "seconds, 0 for no limit"),
             lease = number(title, options, "lease", 1, TIME_MOST_S, 30, "seconds, 1 at least"),
-            dead_letter = dead == nil and name .. ".dead" or dead or "",
+            dead_letter = dead,
         }
         local before = native.define("consume", name, fn, definition)
         if before then
