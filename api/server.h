@@ -79,6 +79,9 @@ vm_config server_vm_config(ps_server *srv);
 /* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
 int report_metrics(ps_server *srv, buf *out);
 
+/* Its part that is about queues, consumers and the clock. Likewise. */
+int report_jobs(ps_server *srv, buf *out);
+
 /* Reload the app when one of its files changes (--dev). `loop` is the one ps_server_run runs. */
 typedef struct watch watch;
 int watch_start(ps_server *srv, uv_loop_t *loop, watch **ret_watch);

@@ -33,7 +33,7 @@ static int make_metrics(void *user, buf *out)
 }
 
 static char word[] = "42";
-static const admin_source source = {word, is_ready, make_metrics};
+static const admin_source source = {.user = word, .ready = is_ready, .metrics = make_metrics};
 
 static void start(const admin_source *s)
 {
