@@ -10,6 +10,7 @@
 
 #include "api/program/crash.h"
 #include "api/program/profile.h"
+#include "api/program/queue.h"
 #include "api/program/supervise.h"
 #include "api/program/top.h"
 
@@ -68,6 +69,8 @@ static int print_help(void)
          "read of\n"
          "                                         the context, and which --context suits that\n"
          "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help says more\n"
+         "       poolsrv queue ls|peek|retry|purge look into a running server's queues; poolsrv queue --help "
+         "says more\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -357,7 +360,7 @@ static int usage_error(const ps_error *err)
     return EXIT_USAGE;
 }
 
-/* The subcommands that look at a running server and load no app. `words` is what follows the name, closed by
+/* The subcommands that ask a running server and load no app. `words` is what follows the name, closed by
  * NULL; they return 0 or a PS_E... code. Those with options of their own have a help of their own. */
 static const struct live {
     const char *name;
@@ -365,6 +368,7 @@ static const struct live {
     const char *help;
 } live_commands[] = {
     {"profile", profile_run, NULL},
+    {"queue", queue_run, queue_help},
     {"top", top_run, top_help},
 };
 
