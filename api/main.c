@@ -243,17 +243,31 @@ static size_t count_routes(const ps_server *srv)
     return n;
 }
 
-/* A line for each: the route, and in a column of its own where it is defined. */
-static void print_routes(const ps_server *srv)
+typedef const char *named(const ps_server *srv, size_t i, const char **ret_where);
+
+static size_t widest(const ps_server *srv, named *at, size_t width)
 {
-    const char *where = NULL, *name;
-    size_t width = 0;
-    for (size_t i = 0; (name = ps_server_route(srv, i, &where)) != NULL; i++) {
+    const char *name;
+    for (size_t i = 0; (name = at(srv, i, NULL)) != NULL; i++) {
         size_t n = strlen(name);
         width = n > width ? n : width;
     }
-    for (size_t i = 0; (name = ps_server_route(srv, i, &where)) != NULL; i++)
+    return width;
+}
+
+static void print_all(const ps_server *srv, named *at, size_t width)
+{
+    const char *where = NULL, *name;
+    for (size_t i = 0; (name = at(srv, i, &where)) != NULL; i++)
         printf("%-*s  %s\n", (int)width, name, where);
+}
+
+/* A line for each, and for what runs beside them: in a column of its own where it is defined. */
+static void print_routes(const ps_server *srv)
+{
+    size_t width = widest(srv, ps_server_job, widest(srv, ps_server_route, 0));
+    print_all(srv, ps_server_route, width);
+    print_all(srv, ps_server_job, width);
 }
 
 static void on_ready(ps_server *srv, void *user)
