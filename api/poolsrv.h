@@ -203,7 +203,8 @@ PS_API const char *ps_server_address(const ps_server *srv, size_t i);
 /* The i-th route as "GET /users/:id" and where it is defined; NULL beyond the last. */
 PS_API const char *ps_server_route(const ps_server *srv, size_t i, const char **ret_where);
 
-/* What the app does beside requests, likewise: "QUEUE mails", "CLOCK task.every(\"5m\")" or "CHANNEL settings".
+/* What the app does beside requests, likewise: "QUEUE mails", "CLOCK task.every(\"5m\")" or "CHANNEL
+ * settings".
  */
 PS_API const char *ps_server_job(const ps_server *srv, size_t i, const char **ret_where);
 

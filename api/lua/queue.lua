@@ -7,12 +7,13 @@
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
-local concat, floor, format, math_type, min, move =
-    table.concat, math.floor, string.format, math.type, math.min, table.move
+local concat, floor, format, match, math_type, min, move =
+    table.concat, math.floor, string.format, string.match, math.type, math.min, table.move
 
 local PRIORITY_MOST, CONCURRENCY_MOST, BATCH_MOST, RETRIES_MOST = 9, 1024, 1024, 1000
 local DELAY_MOST_S, TIME_MOST_S = 3650 * 86400, 86400 * 30
 local WINDOW_S = 3600
+local NAME_MOST = 127
 local BACKOFFS = { exponential = true, linear = true, constant = true }
 
 local function shown(value)
@@ -41,7 +42,7 @@ local function open(native, where)
     end
 
     local function refuse(title, field, value, wanted)
-        error(format("%s: %s = %s: expected %s", title, field, shown(value), wanted), 3)
+        raise(format("%s: %s = %s: expected %s", title, field, shown(value), wanted))
     end
 
     -- A length of time, in seconds.
@@ -71,7 +72,7 @@ local function open(native, where)
 
     local function check_fields(title, options, known)
         if type(options) ~= "table" then
-            error(format("%s: options are a table, not %s", title, type(options)), 3)
+            raise(format("%s: options are a table, not %s", title, type(options)))
         end
         for field in pairs(options) do
             local found = false
@@ -79,8 +80,7 @@ local function open(native, where)
                 found = found or name == field
             end
             if not found then
-                error(format("%s: %s: no such option; there are %s", title, tostring(field),
-                    concat(known, ", ")), 3)
+                raise(format("%s: %s: no such option; there are %s", title, tostring(field), concat(known, ", ")))
             end
         end
     end
@@ -183,12 +183,17 @@ local function open(native, where)
     local CONSUME = { "concurrency", "retries", "backoff", "delay", "max_delay", "timeout", "dead_letter", "batch",
         "lease" }
 
-    function queue.consume(name, options, fn)
+    local function is_name(name)
+        return type(name) == "string" and #name <= NAME_MOST and match(name, "^[%w._-]+$")
+    end
+
+    queue.consume = where.guard(function(name, options, fn)
         if fn == nil and type(options) == "function" then
             options, fn = {}, options
         end
-        if type(name) ~= "string" then
-            raise("queue.consume: the queue's name is a text, not " .. type(name))
+        if not is_name(name) then
+            raise(format('queue.consume(%s): a queue\'s name is of letters, digits and "._-", %d at most', shown(name),
+                NAME_MOST))
         end
         local title = format('queue.consume("%s")', name)
         if type(fn) ~= "function" then
@@ -200,7 +205,10 @@ local function open(native, where)
             refuse(title, "backoff", backoff, '"exponential", "linear" or "constant"')
         end
         local dead = options.dead_letter
-        if dead ~= nil and dead ~= false and type(dead) ~= "string" then
+        if dead == nil then
+            dead = name .. ".dead"
+        end
+        if dead and not is_name(dead) then
             refuse(title, "dead_letter", dead, "a queue's name, or false to let such messages go")
         end
         local definition = {
@@ -213,13 +221,13 @@ local function open(native, where)
             max_delay = number(title, options, "max_delay", 0, TIME_MOST_S, 3600, "seconds between two tries at most"),
             timeout = number(title, options, "timeout", 0, TIME_MOST_S, 60, "seconds, 0 for no limit"),
             lease = number(title, options, "lease", 1, TIME_MOST_S, 30, "seconds, 1 at least"),
-            dead_letter = dead == nil and name .. ".dead" or dead or "",
+            dead_letter = dead or "",
         }
         local before = native.define("consume", name, fn, definition)
         if before then
             raise(format("%s: the queue has a consumer already, at %s", title, before))
         end
-    end
+    end)
 
     return queue
 end

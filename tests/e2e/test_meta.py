@@ -104,7 +104,8 @@ def test_the_stubs_of_shared_name_what_there_is(serve):
 
 
 WORK = """
-    local modules = { queue = require "poolsrv.queue", task = require "poolsrv.task", pubsub = require "poolsrv.pubsub" }
+    local modules = {}
+    for _, name in ipairs { "queue", "task", "pubsub" } do modules[name] = require("poolsrv." .. name) end
     modules.queue.consume("names", function(names, job)
         local list = {}
         for name in names:gmatch("%S+") do list[#list + 1] = name .. "=" .. type(job[name]) end

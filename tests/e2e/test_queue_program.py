@@ -274,3 +274,63 @@ def test_the_server_ends_while_a_question_is_open(serve, redis):
         assert client.read().status in (503, 504)
     server.expected_code = server.wait()
     assert server.expected_code in (0, 4)
+
+
+WRONG_JOBS = """\
+local queue, task = require "poolsrv.queue", require "poolsrv.task"
+local function f() end
+queue.consume("a", { retries = -1 }, f)
+queue.consume("b", { retrys = 1 }, f)
+queue.consume("b/c", f)
+queue.consume("c", { backoff = "no" }, f)
+queue.consume("d", {}, 7)
+queue.consume("e", f)
+queue.consume("e", f)
+queue.consume("g", { delay = "5x" }, f)
+queue.consume("h", { dead_letter = "x/y" }, f)
+queue.consume("i", 5, f)
+task.every("5x", f)
+task.every(0.5, f)
+task.every("5m", 7)
+task.every("5m", f, { mised = "once" })
+task.every("5m", f, { missed = "twice" })
+task.every("5m", f, { name = "a b" })
+task.every("5m", f, { name = "dup" })
+task.every("6m", f, { name = "dup" })
+task.at("61 * * * *", f)
+task.at("@daily", f, { zone = "Mars/Olympus" })
+require("poolsrv.pubsub").subscribe("a b", f)
+local ok, why = pcall(queue.consume, "j", { retries = -1 }, f)
+assert(not ok and why:find("expected a whole number", 1, true))
+"""
+
+
+def test_check_finds_every_wrong_option_of_jobs_with_its_line(run_app):
+    done = run_app(WRONG_JOBS, "check")
+    assert done.returncode == 1
+    lines = [int(line.split(":")[1]) for line in done.stderr.splitlines()]
+    assert lines == [3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23], done.stderr
+    assert re.search(r"^app.lua:4: queue.consume\(.b.\): retrys: no such option; there are concurrency", done.stderr,
+                     re.M)
+    assert re.search(r"^app.lua:9: .*the queue has a consumer already, at app.lua:8$", done.stderr, re.M)
+
+
+@pytest.mark.parametrize("line", [line for line in WRONG_JOBS.splitlines()[2:9] if '"e"' not in line])
+def test_a_start_names_the_line_of_a_wrong_option(run_app, line):
+    done = run_app("\n".join([*WRONG_JOBS.splitlines()[:2], line]))
+    assert done.returncode == 1 and done.stderr.startswith("app.lua:3: queue.consume("), done.stderr
+
+
+def test_routes_lists_what_runs_beside_requests(run_app):
+    done = run_app("""
+        local queue, task = require "poolsrv.queue", require "poolsrv.task"
+        require("poolsrv.pubsub").subscribe("settings", function() end)
+        queue.consume("mails", function() end)
+        task.every("5m", function() end)
+        task.at("0 3 * * *", function() end, { zone = "Europe/Berlin" })
+        function api.users.p_id.get() end
+    """, "routes")
+    assert done.returncode == 0
+    assert [re.split(r"  +", line) for line in done.stdout.splitlines()] == [
+        ["GET /users/:id", "app.lua:7"], ["CHANNEL settings", "app.lua:3"], ["QUEUE mails", "app.lua:4"],
+        ['CLOCK task.every("5m")', "app.lua:5"], ['CLOCK task.at("0 3 * * *")', "app.lua:6"]]
