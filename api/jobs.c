@@ -192,6 +192,7 @@ static int on_call(void *user, job *what, void (*over)(job *j))
 void jobs_init(jobs *j)
 {
     *j = (jobs){0};
+    queue_stats_init(&j->stats);
     j->host = (vm_host){j, on_queues, on_spawn, on_call, on_extend, on_stopping};
 }
 
@@ -359,6 +360,7 @@ void jobs_fini(jobs *j)
     jobs_settle(j);
     ticker_free(j->ticker); /* a consumer that is stopped sets no tick any more */
     mq_close(j->queues);
+    queue_stats_fini(&j->stats);
     for (size_t i = 0; i < j->count; i++)
         consumer_free(j->consumers[i]);
     free(j->consumers);

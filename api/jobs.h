@@ -11,6 +11,7 @@
 #include "runtime/log.h"
 #include "runtime/notice.h"
 #include "runtime/pool.h"
+#include "runtime/queue_stats.h"
 #include "runtime/schedule.h"
 #include "vm/vm.h"
 
@@ -26,6 +27,7 @@ typedef struct jobs {
     size_t count;
     schedule **clock; /* likewise, its entries */
     size_t clock_count;
+    queue_stats stats;       /* for /metrics */
     uint64_t least_limit_ns; /* of time that any of them has; 0: none */
     errand_kind calls;       /* of task.run */
     run_limits limits;       /* what spawned functions have unless they say otherwise */

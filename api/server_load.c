@@ -223,7 +223,7 @@ static int build_routes(ps_server *srv, ps_error *err)
         if (!(srv->route_names[srv->route_name_count] = strdup(name)))
             return error_set(err, PS_ENOMEM, "out of memory");
     }
-    return 0;
+    return server_list_jobs(srv, srv->first) == 0 ? 0 : error_set(err, PS_ENOMEM, "out of memory");
 }
 
 int ps_server_load_file(ps_server *srv, const char *path, ps_error *err)

@@ -53,11 +53,34 @@ static int on_admin_metrics(void *user, buf *out)
     return report_metrics(user, out);
 }
 
+static bool on_admin_refresh(void *user, void (*done)(void *with), void *with)
+{
+    jobs *j = &((ps_server *)user)->jobs;
+    return queue_stats_ask(&j->stats, j->queues, done, with);
+}
+
+static mq *on_admin_queues(void *user)
+{
+    return ((const ps_server *)user)->jobs.queues;
+}
+
+static void on_admin_consumers(void *user, void (*each)(void *to, const consumer *c), void *to)
+{
+    const jobs *j = &((const ps_server *)user)->jobs;
+    for (size_t i = 0; i < j->count; i++)
+        each(to, j->consumers[i]);
+}
+
 static int start_admin(ps_server *srv, char *error)
 {
     if (!srv->admin_listening.count)
         return 0;
-    admin_source source = {.user = srv, .ready = on_admin_ready, .metrics = on_admin_metrics};
+    admin_source source = {.user = srv,
+                           .ready = on_admin_ready,
+                           .metrics = on_admin_metrics,
+                           .refresh = on_admin_refresh,
+                           .queues = on_admin_queues,
+                           .consumers = on_admin_consumers};
     if (listen_start(&srv->admin_listening, error, ERROR_BYTES) < 0)
         return PS_ELISTEN;
     if (admin_start(srv->admin_listening.fds[0], &source, srv->log, &srv->admin) < 0) {

@@ -82,6 +82,7 @@ local function open(native, where)
             if not found then
                 raise(format("%s: %s: no such option; there are %s", title, tostring(field),
                     concat(known, ", ")))
+                raise(format("%s: %s: no such option; there are %s", title, tostring(field), concat(known, ", ")))
             end
         end
     end
@@ -190,12 +191,17 @@ local function open(native, where)
     local CONSUME = { "concurrency", "retries", "backoff", "delay", "max_delay", "timeout", "dead_letter", "batch",
         "lease" }
 
-    function queue.consume(name, options, fn)
+    local function is_name(name)
+        return type(name) == "string" and #name <= NAME_MOST and match(name, "^[%w._-]+$")
+    end
+
+    queue.consume = where.guard(function(name, options, fn)
         if fn == nil and type(options) == "function" then
             options, fn = {}, options
         end
-        if type(name) ~= "string" then
-            raise("queue.consume: the queue's name is a text, not " .. type(name))
+        if not is_name(name) then
+            raise(format('queue.consume(%s): a queue\'s name is of letters, digits and "._-", %d at most', shown(name),
+                NAME_MOST))
         end
         local title = format('queue.consume("%s")', name)
         check_name(title, "queue", name)
@@ -208,7 +214,10 @@ local function open(native, where)
             refuse(title, "backoff", backoff, '"exponential", "linear" or "constant"')
         end
         local dead = options.dead_letter
-        if dead ~= nil and dead ~= false and type(dead) ~= "string" then
+        if dead == nil then
+            dead = name .. ".dead"
+        end
+        if dead and not is_name(dead) then
             refuse(title, "dead_letter", dead, "a queue's name, or false to let such messages go")
         end
         dead = dead == nil and name .. ".dead" or dead or ""
@@ -229,12 +238,13 @@ local function open(native, where)
             timeout = number(title, options, "timeout", 0, TIME_MOST_S, 60, "seconds, 0 for no limit"),
             lease = number(title, options, "lease", 1, TIME_MOST_S, 30, "seconds, 1 at least"),
             dead_letter = dead,
+            dead_letter = dead or "",
         }
         local before = native.define("consume", name, fn, definition)
         if before then
             raise(format("%s: the queue has a consumer already, at %s", title, before))
         end
-    end
+    end)
 
     return queue
 end

@@ -159,7 +159,7 @@ local function open(native, where)
         end
     end
 
-    function task.every(interval, fn, options)
+    task.every = where.guard(function(interval, fn, options)
         local title = format("task.every(%s)", type(interval) == "string" and format("%q", interval)
             or tostring(interval))
         options = options or {}
@@ -172,9 +172,9 @@ local function open(native, where)
         local definition = read_entry(title, fn, options)
         definition.every = ms
         define(title, name_of(title, options, "every-" .. tostring(interval)), fn, definition)
-    end
+    end)
 
-    function task.at(expression, fn, options)
+    task.at = where.guard(function(expression, fn, options)
         local title = format("task.at(%s)", type(expression) == "string" and format("%q", expression)
             or tostring(expression))
         options = options or {}
@@ -192,7 +192,7 @@ local function open(native, where)
         end
         definition.cron, definition.zone = expression, zone
         define(title, name_of(title, options, "at-" .. expression .. "-" .. zone), fn, definition)
-    end
+    end)
 
     function task.stopping()
         return native.stopping()
