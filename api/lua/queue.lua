@@ -3,7 +3,9 @@
 -- The chunk returns open(native, where) -> the module.
 --   native    push(queue, value, delay_ms, id, priority, window_ms, wait_ms) -> id, duplicate;
 --             stats(queue or ""), peek(queue, most), retry(queue, id), purge(queue); each nil, why and a word for it
---             when it fails. duration(value) -> milliseconds, or nil. define(kind, name, fn, options) keeps a consumer, or returns where there is one.
+--             when it fails. push_all(queue, values, delay_ms, ids, priority, window_ms, wait_ms) -> ids, how many were
+--             there; or nil, why, a word, and the ids with false for what failed. duration(value) -> milliseconds, or
+--             nil. define(kind, name, fn, options) keeps a consumer, or returns where there is one.
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
@@ -191,17 +193,12 @@ local function open(native, where)
     local CONSUME = { "concurrency", "retries", "backoff", "delay", "max_delay", "timeout", "dead_letter", "batch",
         "lease" }
 
-    local function is_name(name)
-        return type(name) == "string" and #name <= NAME_MOST and match(name, "^[%w._-]+$")
-    end
-
     queue.consume = where.guard(function(name, options, fn)
         if fn == nil and type(options) == "function" then
             options, fn = {}, options
         end
-        if not is_name(name) then
-            raise(format('queue.consume(%s): a queue\'s name is of letters, digits and "._-", %d at most', shown(name),
-                NAME_MOST))
+        if type(name) ~= "string" then
+            raise("queue.consume: the queue's name is a text, not " .. type(name))
         end
         local title = format('queue.consume("%s")', name)
         check_name(title, "queue", name)
@@ -214,10 +211,7 @@ local function open(native, where)
             refuse(title, "backoff", backoff, '"exponential", "linear" or "constant"')
         end
         local dead = options.dead_letter
-        if dead == nil then
-            dead = name .. ".dead"
-        end
-        if dead and not is_name(dead) then
+        if dead ~= nil and dead ~= false and type(dead) ~= "string" then
             refuse(title, "dead_letter", dead, "a queue's name, or false to let such messages go")
         end
         dead = dead == nil and name .. ".dead" or dead or ""
@@ -238,7 +232,6 @@ local function open(native, where)
             timeout = number(title, options, "timeout", 0, TIME_MOST_S, 60, "seconds, 0 for no limit"),
             lease = number(title, options, "lease", 1, TIME_MOST_S, 30, "seconds, 1 at least"),
             dead_letter = dead,
-            dead_letter = dead or "",
         }
         local before = native.define("consume", name, fn, definition)
         if before then

@@ -148,7 +148,8 @@ local function open(native, where)
         if not timeout_ms then
             where.raise(format("%s: timeout: %s", title, why))
         end
-        return { where = where.here(), missed = missed, overlap = options.overlap and 1 or 0, timeout = timeout_ms / 1000 }
+        local overlap = options.overlap and 1 or 0
+        return { where = where.here(), missed = missed, overlap = overlap, timeout = timeout_ms / 1000 }
     end
 
     local function define(title, name, fn, definition)
