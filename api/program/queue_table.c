@@ -7,7 +7,7 @@
 #include "api/program/json_read.h"
 #include "api/program/top_text.h"
 
-enum { BODY_LEAST = 20, ID_USUAL = 26 };
+enum { BODY_LEAST = 20, ID_USUAL = 26, BETWEEN = 40 /* columns from the id to the body */ };
 
 static void put_name(FILE *out, const char *name, size_t columns)
 {
@@ -121,7 +121,7 @@ static int put_message(FILE *out, json_slice message, double now_s, size_t id_co
 {
     char cell[TOP_CELL_BYTES];
     char *id = json_read_string(message, "id"), *state = json_read_string(message, "state");
-    size_t used = id_columns + 39;
+    size_t used = id_columns + BETWEEN;
     int code = id && state ? 0 : PS_ESYSTEM;
     if (code == 0) {
         put_name(out, id, id_columns);
