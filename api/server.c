@@ -36,6 +36,7 @@ static void leave(ps_server *srv)
 {
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
+    dicts_sync(srv->dicts);
     log_settle(srv->log);
 }
 

@@ -56,6 +56,13 @@ static void on_vm_trouble(void *user, const char *message)
     log_write(srv->log, LOG_LEVEL_ERROR, (str){0}, "%s", message);
 }
 
+static void on_shared_trouble(void *user, int level, const char *text)
+{
+    ps_server *srv = user;
+    if (srv->log)
+        log_write(srv->log, (log_level)level, (str){0}, "%s", text);
+}
+
 typedef struct config_reader {
     ps_server *srv;
     ps_error *err;
@@ -150,7 +157,7 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     srv->buckets = buckets_new();
-    srv->dicts = dicts_new();
+    srv->dicts = dicts_new(&(dicts_config){.persists = true, .tell = on_shared_trouble, .user = srv});
     if (!srv->buckets || !srv->dicts)
         return error_set(err, PS_ENOMEM, "out of memory");
     srv->vm_config = server_vm_config(srv);
@@ -240,6 +247,8 @@ int ps_server_load_file(ps_server *srv, const char *path, ps_error *err)
         bad = remake_first(srv, err);
     if (bad == 0)
         bad = build_routes(srv, err);
+    if (bad == 0 && dicts_start(srv->dicts) < 0)
+        bad = error_set(err, PS_ESYSTEM, "cannot start the thread that writes a shared dictionary");
     if (bad == 0)
         atomic_store(&srv->state, SERVER_LOADED);
     return bad;

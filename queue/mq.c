@@ -130,7 +130,7 @@ int64_t mq_now_ms(void)
 
 /* As a ULID: 48 bits of time and 80 that count up from a random number, in Crockford's base 32. The process's
  * part is drawn once. */
-void mq_make_id(char text[static MQ_ID_BYTES])
+void mq_make_id_at(char text[static MQ_ID_BYTES], int64_t now_ms)
 {
     static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     static atomic_uint_fast64_t count;
@@ -146,7 +146,7 @@ void mq_make_id(char text[static MQ_ID_BYTES])
         high = atomic_compare_exchange_strong(&process, &none, drawn) ? drawn : (uint32_t)none;
     }
     /* 10 digits of time, 7 of the process, 9 of the count: 45 bits of it. */
-    uint64_t ms = (uint64_t)mq_now_ms();
+    uint64_t ms = (uint64_t)now_ms;
     for (int i = 9; i >= 0; i--, ms >>= 5)
         text[i] = digits[ms & 31];
     for (int i = 16; i >= 10; i--, high >>= 5)
@@ -154,6 +154,11 @@ void mq_make_id(char text[static MQ_ID_BYTES])
     for (int i = 25; i >= 17; i--, low >>= 5)
         text[i] = digits[low & 31];
     text[26] = '\0';
+}
+
+void mq_make_id(char text[static MQ_ID_BYTES])
+{
+    mq_make_id_at(text, mq_now_ms());
 }
 
 /* --- parameters --- */

@@ -220,5 +220,7 @@ int64_t mq_now_ms(void);
 
 /* An id for a message without one: 26 characters, later ones greater, and no two alike on any machines. */
 void mq_make_id(char text[static MQ_ID_BYTES]);
+/* The same for a moment that the caller has read. */
+void mq_make_id_at(char text[static MQ_ID_BYTES], int64_t now_ms);
 
 #endif

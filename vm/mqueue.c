@@ -9,6 +9,7 @@
 #include "vm/json.h"
 #include "vm/lengths.h"
 #include "vm/load.h"
+#include "vm/push.h"
 #include "vm/wait.h"
 
 #define JOB_MT "poolsrv.job"
@@ -34,7 +35,7 @@ static void free_asked(await *a)
     free(q);
 }
 
-static mq *queues_of(lua_State *L, const char *title)
+mq *mqueue_queues(lua_State *L, const char *title)
 {
     const vm_host *host = vm_of(L)->config.host;
     mq *q = host ? host->queues(host->user) : NULL;
@@ -46,9 +47,8 @@ static mq *queues_of(lua_State *L, const char *title)
 
 /* --- operations --- */
 
-/* An argument that is a name. */
-static str check_text(lua_State *L, int arg, const char *title, const char *field, bool (*is_good)(str),
-                      const char *wanted)
+str mqueue_check(lua_State *L, int arg, const char *title, const char *field, bool (*is_good)(str),
+                 const char *wanted)
 {
     str text = {0};
     if (lua_type(L, arg) == LUA_TSTRING)
@@ -58,9 +58,9 @@ static str check_text(lua_State *L, int arg, const char *title, const char *fiel
     return text;
 }
 
-static const char queue_wanted[] = "a queue's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
+const char mqueue_queue_wanted[] = "a queue's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
 static const char channel_wanted[] = "a channel's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
-static const char id_wanted[] = "a message's id, of 1 to 127 printable ASCII characters without spaces";
+const char mqueue_id_wanted[] = "a message's id, of 1 to 127 printable ASCII characters without spaces";
 
 static bool is_any(str name)
 {
@@ -101,7 +101,7 @@ static void on_done(mq_op *op)
 
 typedef int push_results(lua_State *L, const mq_op *op);
 
-static const char *code_of(int err)
+const char *mqueue_code(int err)
 {
     switch (err) {
     case -EAGAIN:
@@ -127,7 +127,7 @@ static int push_outcome(lua_State *L, const mq_op *op, push_results *results)
         return results(L, op);
     lua_pushnil(L);
     lua_pushstring(L, op->error);
-    lua_pushstring(L, code_of(op->err));
+    lua_pushstring(L, mqueue_code(op->err));
     return 3;
 }
 
@@ -170,14 +170,7 @@ static bool push_way(lua_State *L, const char *title)
     return can_wait;
 }
 
-/* --- pushing --- */
-
-static int push_pushed(lua_State *L, const mq_op *op)
-{
-    lua_pushstring(L, op->id_text);
-    lua_pushboolean(L, op->duplicate);
-    return 2;
-}
+/* --- channels --- */
 
 static buf *body_of(lua_State *L)
 {
@@ -203,37 +196,11 @@ static asked *new_asked_with(lua_State *L, mq_verb verb, str name, const char *t
     return q;
 }
 
-/* push(queue, value, delay_ms, id or nil, priority, window_ms, wait_ms) -> id, whether it is a duplicate; or
- * nil, why, and a word for it */
-static int on_push(lua_State *L)
-{
-    mq *queues = queues_of(L, "queue.push");
-    str name = check_text(L, 1, "queue.push", "queue", mq_name_is_good, queue_wanted), id = {0};
-    if (lua_isnoneornil(L, 2))
-        load_raise(L, "queue.push: the message is %s; json.null stands for null", luaL_typename(L, 2));
-    if (!lua_isnoneornil(L, 4))
-        id = check_text(L, 4, "queue.push", "id", mq_id_is_good, id_wanted);
-    int64_t delay_ms = luaL_optinteger(L, 3, 0), window_ms = luaL_optinteger(L, 6, 0);
-    int64_t wait_ms = luaL_optinteger(L, 7, 0);
-    int priority = (int)luaL_optinteger(L, 5, 0);
-    bool can_wait = push_way(L, "queue.push");
-    asked *q = new_asked_with(L, MQ_PUSH, name, "queue.push");
-    if (id.n) {
-        memcpy(q->id, id.p, id.n + 1);
-        q->op.id = q->id;
-    }
-    q->op.delay_ms = delay_ms;
-    q->op.window_ms = window_ms;
-    q->op.wait_ms = wait_ms;
-    q->op.priority = priority;
-    return ask(L, queues, q, can_wait);
-}
-
 /* publish(channel, value) -> true; or nil, why, and a word for it */
 static int on_publish(lua_State *L)
 {
-    mq *queues = queues_of(L, "pubsub.publish");
-    str name = check_text(L, 1, "pubsub.publish", "channel", mq_name_is_good, channel_wanted);
+    mq *queues = mqueue_queues(L, "pubsub.publish");
+    str name = mqueue_check(L, 1, "pubsub.publish", "channel", mq_name_is_good, channel_wanted);
     luaL_checkany(L, 2);
     lua_settop(L, 2);
     bool can_wait = push_way(L, "pubsub.publish");
@@ -318,18 +285,17 @@ static int push_nothing(lua_State *L, const mq_op *op)
 }
 
 static push_results *const results_of[MQ_PUBLISH + 1] = {
-    [MQ_PUSH] = push_pushed,     [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
-    [MQ_REVIVE] = push_count,    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
-    [MQ_PUBLISH] = push_nothing,
+    [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,      [MQ_REVIVE] = push_count,
+    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing, [MQ_PUBLISH] = push_nothing,
 };
 
 /* The queue is the first argument; "" means all, where that makes sense. */
 static int ask_about(lua_State *L, mq_verb verb, const char *title, bool (*is_good)(str), unsigned most)
 {
-    mq *queues = queues_of(L, title);
-    str name = check_text(L, 1, title, "queue", is_good, queue_wanted), id = STR("");
+    mq *queues = mqueue_queues(L, title);
+    str name = mqueue_check(L, 1, title, "queue", is_good, mqueue_queue_wanted), id = STR("");
     if (verb == MQ_REVIVE && !lua_isnoneornil(L, 2))
-        id = check_text(L, 2, title, "id", mq_id_is_good, id_wanted);
+        id = mqueue_check(L, 2, title, "id", mq_id_is_good, mqueue_id_wanted);
     bool can_wait = push_way(L, title);
     asked *q = new_asked(L, verb);
     memcpy(q->queue, name.p, name.n + 1);
@@ -401,7 +367,7 @@ static int on_progress(lua_State *L)
     double progress = lua_tonumber(L, 2);
     if (lua_type(L, 2) != LUA_TNUMBER || !(progress >= 0 && progress < 1e300))
         load_raise(L, "job:progress: %s: expected a number from 0 on", luaL_tolstring(L, 2, NULL));
-    mq *queues = queues_of(L, "job:progress");
+    mq *queues = mqueue_queues(L, "job:progress");
     asked *q = new_asked(L, MQ_PROGRESS);
     mq_message *copy = mq_message_new(STR(""), m->id, NULL, NULL, m->token);
     const char *name = vm_of(L)->running->request.job->name;
@@ -445,14 +411,16 @@ static int on_open_pubsub(lua_State *L)
 
 static int on_open(lua_State *L)
 {
-    static const luaL_Reg native[] = {{"push", on_push},   {"stats", on_stats}, {"peek", on_peek},
-                                      {"retry", on_retry}, {"purge", on_purge}, {NULL, NULL}};
+    static const luaL_Reg native[] = {{"push", push_on_push}, {"stats", on_stats}, {"peek", on_peek},
+                                      {"retry", on_retry},    {"purge", on_purge}, {NULL, NULL}};
     load_chunk(L, "queue", 1);
     luaL_newlib(L, native);
     jobs_push_define(L);
     lua_setfield(L, -2, "define");
     lua_pushcfunction(L, lengths_read);
     lua_setfield(L, -2, "duration");
+    lua_pushcfunction(L, push_on_push_all);
+    lua_setfield(L, -2, "push_all");
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 2, 1);
     return 1;

@@ -7,19 +7,26 @@
 #include "vm/load.h"
 #include "vm/shared_parts.h"
 
-/* open(name, max_bytes): the same name is the same dictionary in every VM. Nil while a request is answered.
- */
+enum { ERROR_BYTES = 512 };
+
+/* dict(name, max_bytes, persist) -> a dictionary, the same in every VM; or false and why not. Nil while a
+ * request is answered. */
 static int on_dict(lua_State *L)
 {
+    char error[ERROR_BYTES];
     const char *name = luaL_checkstring(L, 1);
     lua_Integer max_bytes = luaL_checkinteger(L, 2);
+    const char *persist = luaL_optstring(L, 3, NULL);
     dict *d;
     if (vm_of(L)->running)
         return 0;
-    if (dicts_open(shared_of(L)->dicts, name, (size_t)max_bytes, &d) < 0)
-        return luaL_error(L, "shared.dict: not enough memory");
-    shared_push_dict(L, d);
-    return 1;
+    if (dicts_open(shared_of(L)->dicts, name, (size_t)max_bytes, persist, &d, error, sizeof(error)) == 0) {
+        shared_push_dict(L, d);
+        return 1;
+    }
+    lua_pushboolean(L, false);
+    lua_pushstring(L, error);
+    return 2;
 }
 
 /* now(): seconds, monotonic. */
@@ -40,7 +47,7 @@ static bool prepare(vm *v)
     v->shared = s;
     s->dicts = v->config.dicts;
     if (!s->dicts && !s->own)
-        s->own = dicts_new();
+        s->own = dicts_new(&(dicts_config){.persists = false});
     if (!s->dicts)
         s->dicts = s->own;
     return s->dicts != NULL;

@@ -9,24 +9,25 @@
 enum { KEYS_PRESET = 1000 };
 
 typedef struct object {
+    const shared *owner; /* the VM's; nobody else's object begins with that address */
     dict *dict;
     dict_port *port; /* NULL: the VM is being closed */
 } object;
 
-static bool is_dict(lua_State *L, int index)
+/* Without a look at the metatable, which would have to be pushed. */
+static inline object *to_object(lua_State *L, const shared *s)
 {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return false;
-    bool is = lua_topointer(L, -1) == shared_of(L)->dict_mt;
-    lua_pop(L, 1);
-    return is;
+    if (lua_type(L, 1) != LUA_TUSERDATA || lua_rawlen(L, 1) != sizeof(object))
+        return NULL;
+    object *o = lua_touserdata(L, 1);
+    return o->owner == s ? o : NULL;
 }
 
 static object *check_dict(lua_State *L, const char *what)
 {
-    if (!is_dict(L, 1))
+    object *o = to_object(L, shared_of(L));
+    if (!o)
         luaL_error(L, "%s: expected a dictionary before the colon, not %s", what, luaL_typename(L, 1));
-    object *o = lua_touserdata(L, 1);
     if (!o->port)
         luaL_error(L, "%s: the dictionary is closed", what);
     return o;
@@ -34,9 +35,9 @@ static object *check_dict(lua_State *L, const char *what)
 
 static int on_gc(lua_State *L)
 {
-    if (!is_dict(L, 1))
+    object *o = to_object(L, shared_of(L));
+    if (!o)
         return 0;
-    object *o = lua_touserdata(L, 1);
     dict_port_free(o->port);
     o->port = NULL;
     return 0;
@@ -45,7 +46,7 @@ static int on_gc(lua_State *L)
 void shared_push_dict(lua_State *L, dict *d)
 {
     object *o = lua_newuserdatauv(L, sizeof(*o), 0);
-    *o = (object){.dict = d};
+    *o = (object){.owner = shared_of(L), .dict = d};
     lua_rawgeti(L, LUA_REGISTRYINDEX, shared_of(L)->dict_mt_ref);
     lua_setmetatable(L, -2);
     o->port = dict_port_new(d);
@@ -161,23 +162,18 @@ static int refuse_option(lua_State *L, const char *what)
     return luaL_error(L, "%s: %s: no such option", what, luaL_tolstring(L, -2, NULL));
 }
 
-/* Options, or the ttl alone. With `init`, that may be among them; then it is left at the top, or nil. */
+/* Options, or the ttl alone. With `init`, that may be among them. */
 static uint64_t check_options(lua_State *L, int index, const char *what, bool init)
 {
-    if (lua_type(L, index) != LUA_TTABLE) {
-        uint64_t ttl_ns = shared_check_ttl(L, index, what);
-        lua_pushnil(L);
-        return ttl_ns;
-    }
+    if (lua_type(L, index) != LUA_TTABLE)
+        return shared_check_ttl(L, index, what);
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (strcmp(name, "ttl") != 0 && !(init && strcmp(name, "init") == 0))
             refuse_option(L, what);
     }
     lua_getfield(L, index, "ttl");
-    uint64_t ttl_ns = shared_check_ttl(L, lua_gettop(L), what);
-    lua_getfield(L, index, "init");
-    return ttl_ns;
+    return shared_check_ttl(L, lua_gettop(L), what);
 }
 
 /* Store the value at 3 under the key at 2, with the options at 4. Returns: as dict_put, for those errors that
@@ -301,7 +297,7 @@ static int on_incr(lua_State *L)
     if (!lua_isnil(L, 3))
         check_number(L, 3, "by", &value);
     uint64_t ttl_ns = check_options(L, 4, "dict:incr", true);
-    if (!lua_isnil(L, -1))
+    if (lua_istable(L, 4) && lua_getfield(L, 4, "init") != LUA_TNIL)
         check_number(L, lua_gettop(L), "init", &init);
     int err = dict_add(o->port, key, &value, &init, ttl_ns, NULL);
     if (err)
@@ -336,6 +332,5 @@ void shared_push_methods(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pushliteral(L, "poolsrv.dict");
     lua_setfield(L, -2, "__name");
-    s->dict_mt = lua_topointer(L, -1);
     s->dict_mt_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -12,8 +12,7 @@ struct shared {
     dicts *own;       /* of a VM without a server */
     dict_port *locks; /* NULL until one is wanted */
     buf scratch;      /* what is on its way between Lua and a dictionary */
-    const void *dict_mt;
-    int dict_mt_ref; /* registry: the metatable of dictionaries */
+    int dict_mt_ref;  /* registry: the metatable of dictionaries */
 };
 
 static inline shared *shared_of(lua_State *L)
@@ -34,8 +33,14 @@ void shared_check_value(lua_State *L, int index, const char *what, dict_value *r
 /* Stack: [-0, +1, m] */
 void shared_push_value(lua_State *L, const dict_value *value);
 
+enum { SHARED_SCRATCH_KEPT_BYTES = 64 * 1024 };
+
 /* Give back what a long value has left in the scratch. */
-void shared_trim(shared *s);
+static inline void shared_trim(shared *s)
+{
+    if (s->scratch.cap > SHARED_SCRATCH_KEPT_BYTES)
+        buf_fini(&s->scratch);
+}
 
 /* Raise for an error of queue/dict. */
 int shared_fail(lua_State *L, int err, const char *what, size_t max_bytes);

@@ -7,7 +7,8 @@
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
-local concat, floor, format, match, math_type = table.concat, math.floor, string.format, string.match, math.type
+local concat, floor, format, match, math_type, min, move =
+    table.concat, math.floor, string.format, string.match, math.type, math.min, table.move
 
 local PRIORITY_MOST, CONCURRENCY_MOST, BATCH_MOST, RETRIES_MOST = 9, 1024, 1024, 1000
 local DELAY_MOST_S, TIME_MOST_S = 3650 * 86400, 86400 * 30
@@ -115,6 +116,55 @@ local function open(native, where)
 
     function queue.try_push(name, value, options)
         return push("queue.try_push", name, value, options)
+    end
+
+    local PUSH_ALL = { "delay", "ids", "priority", "window", "wait" }
+    local AT_ONCE = 256
+
+    -- push_all in pieces: what native takes at once has its memory for all of it.
+    local function push_pieces(name, values, delay, ids, priority, window, wait)
+        local all, duplicates = {}, 0
+        for first = 1, #values, AT_ONCE do
+            local last = min(first + AT_ONCE - 1, #values)
+            local piece, piece_ids = move(values, first, last, 1, {}), ids and move(ids, first, last, 1, {})
+            local list, more, code, some = native.push_all(name, piece, delay, piece_ids, priority, window, wait)
+            move(list or some or {}, 1, #piece, first, all)
+            if not list then
+                for i = #all + 1, #values do
+                    all[i] = false
+                end
+                return nil, more, code, all
+            end
+            duplicates = duplicates + more
+        end
+        return all, duplicates
+    end
+
+    function queue.push_all(name, values, options)
+        local title = "queue.push_all"
+        if type(values) ~= "table" then
+            raise(format("%s: expected a list of messages, not %s", title, type(values)))
+        end
+        options = options or {}
+        check_fields(title, options, PUSH_ALL)
+        local delay = number(title, options, "delay", 0, DELAY_MOST_S, 0, "seconds, up to ten years")
+        local window = number(title, options, "window", 0, TIME_MOST_S, WINDOW_S, "seconds, up to 30 days")
+        local wait = number(title, options, "wait", 0, TIME_MOST_S, 0, "seconds")
+        local priority = whole(title, options, "priority", 0, PRIORITY_MOST, 0)
+        local ids = options.ids
+        if ids ~= nil and (type(ids) ~= "table" or #ids ~= #values) then
+            raise(format("%s: ids: expected a list of as many ids as there are messages, %d", title, #values))
+        end
+        local list, more, code, all = push_pieces(name, values, ms(delay), ids, priority, ms(window), ms(wait))
+        if not list then
+            local pushed = 0
+            for _, id in ipairs(all) do
+                pushed = pushed + (id and 1 or 0)
+            end
+            local message = format("%s: %d of %d messages were not pushed: %s", title, #values - pushed, #values, more)
+            error(setmetatable({ message = message, code = code, ids = all }, failure), 0)
+        end
+        return list, more
     end
 
     function queue.stats(name)

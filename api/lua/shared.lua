@@ -1,7 +1,8 @@
 -- The module "poolsrv.shared": dictionaries and locks that all threads of the server share.
 --
 -- The chunk returns open(native, methods, where) -> the module.
---   native    dict(name, max_bytes) -> a dictionary, nil while a request is answered; now() -> seconds; sleep;
+--   native    dict(name, max_bytes, persist) -> a dictionary, nil while a request is answered, or false and why
+--             not; now() -> seconds; sleep;
 --             lock(name, ttl) -> a token, or nil when it is held; unlock(name, token), extend(name, token, ttl)
 --             -> whether it was held by that token.
 --   methods   of dictionaries, those in C; the others are added here.
@@ -70,6 +71,14 @@ local function open(native, methods, where)
         return bytes
     end
 
+    local function persist_of(what, options)
+        local value = options.persist
+        if value ~= nil and type(value) ~= "string" then
+            refuse(what, "persist", value, 'a text such as "sqlite:shared.db"')
+        end
+        return value
+    end
+
     local shared = {}
 
     function shared.dict(name, options)
@@ -81,18 +90,27 @@ local function open(native, methods, where)
         if known and options == nil then
             return known.dict
         end
-        check_names(what, options or {}, { "max_bytes" })
+        check_names(what, options or {}, { "max_bytes", "persist" })
         local max_bytes = max_bytes_of(what, options or {})
+        local persist = persist_of(what, options or {})
         if known then
             if known.max_bytes ~= max_bytes then
                 raise(format("%s: max_bytes = %d: it was made with %d, at %s", what, max_bytes, known.max_bytes,
                     known.at))
             end
+            if known.persist ~= persist then
+                raise(format("%s: persist = %s: it was made with %s, at %s", what, shown(persist),
+                    shown(known.persist), known.at))
+            end
             return known.dict
         end
-        local dict = native.dict(name, max_bytes)
-            or raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
-        made[name] = { dict = dict, max_bytes = max_bytes, at = where.here() }
+        local dict, why = native.dict(name, max_bytes, persist)
+        if dict == nil then
+            raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
+        elseif not dict then
+            raise(format("%s: persist = %s: %s", what, shown(persist), why))
+        end
+        made[name] = { dict = dict, max_bytes = max_bytes, persist = persist, at = where.here() }
         return dict
     end
 

@@ -281,7 +281,7 @@ local shared = {}
 
 ---While the app loads.
 ---@param name string
----@param options? { max_bytes?: integer|string }
+---@param options? { max_bytes?: integer|string, persist?: string }
 ---@return poolsrv.shared.dict
 function shared.dict(name, options) end
 

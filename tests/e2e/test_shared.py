@@ -1,6 +1,7 @@
 """poolsrv.shared: dictionaries and locks of all threads, over the real server."""
 
 import re
+import sqlite3
 import threading
 
 import pytest
@@ -439,3 +440,89 @@ def test_it_lives_through_a_stop_under_load(serve):
     stop.set()
     for thread in threads:
         thread.join()
+
+
+# --- kept in a file ---
+
+KEPT = """
+    local shared = require "poolsrv.shared"
+    local d = shared.dict("d", { max_bytes = "1m", persist = "sqlite:PATH" })
+    function api.get(ctx) return d:get(ctx:query().key) end
+    function api.ttl.get(ctx) return d:ttl(ctx:query().key) end
+    function api.post(ctx) d:set(ctx:query().key, json.decode(ctx:body()), { ttl = tonumber(ctx:query().ttl) }) end
+    function api.delete(ctx) return d:delete(ctx:query().key) end
+    function api.n.post() return d:incr("n") end
+"""
+
+
+def rows(path):
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        return {key.decode(): value for key, value in db.execute("SELECT key, value FROM poolsrv_shared")}
+
+
+def test_what_is_kept_outlives_a_restart(serve, tmp_path):
+    app = KEPT.replace("PATH", str(tmp_path / "shared.db"))
+    server = serve(app, *THREADS)
+    together(4, lambda i: [server.post("/n", "") for _ in range(50)])
+    server.post("/?key=t", '{"a": [1, 2, {"b": null}], "c": []}')
+    server.post("/?key=gone", "1")
+    server.post("/?key=ends&ttl=1000", "1")
+    server.ask("DELETE", "/?key=gone")
+    assert server.stop() == 0
+    server = serve(app, *THREADS)
+    assert server.get("/?key=n").text == "200"
+    assert server.get("/?key=t").json() == {"a": [1, 2, {"b": None}], "c": []}
+    assert server.get("/?key=gone").status == 204
+    assert 900 < float(server.get("/ttl?key=ends").text) <= 1001
+    assert server.post("/n", "").text == "201"
+
+
+def test_a_crash_takes_only_what_was_not_written_yet(serve, tmp_path):
+    path = tmp_path / "shared.db"
+    app = KEPT.replace("PATH", str(path))
+    server = serve(app, *THREADS)
+    for i in range(1, 51):
+        server.post("/n", "")
+    server.until(lambda: rows(path).get("n") == 50)
+    server.expected_code = -9
+    server.kill()
+    server = serve(app, *THREADS)
+    assert server.get("/?key=n").text == "50"
+
+
+def test_a_file_that_cannot_be_written_is_told_of_and_tried_again(serve, tmp_path):
+    path = tmp_path / "shared.db"
+    server = serve(KEPT.replace("PATH", str(path)), *THREADS)
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("ALTER TABLE poolsrv_shared RENAME TO away")
+        server.post("/n", "")
+        server.log.wait('shared.dict."d".: cannot be written, and is tried again every second: sqlite:')
+        assert server.post("/n", "").text == "2"
+        db.execute("ALTER TABLE away RENAME TO poolsrv_shared")
+    server.log.wait('shared.dict."d".: is written again')
+    assert rows(path)["n"] == 2
+
+
+def test_mistakes_of_what_is_kept(app_problem, tmp_path):
+    first = 'local shared = require "poolsrv.shared"\n'
+    for line, problem in {
+        "shared.dict('a', { persist = 5 })": 'shared.dict("a"): persist = 5: expected a text such as "sqlite:shared.db"',
+        "shared.dict('a', { persist = 'x' })": 'shared.dict("a"): persist = "x": expected "sqlite:PATH", not "x"',
+        "shared.dict('a', { persist = 'sqlite:/nowhere/x.db' })": "unable to open database file",
+        f"shared.dict('a')\nshared.dict('a', {{ persist = 'sqlite:{tmp_path}/x.db' }})": "it was made with nil, at ",
+    }.items():
+        found = app_problem(first + line)
+        assert problem in found and "app.lua:" in found, (line, found)
+
+
+def test_check_changes_nothing_in_the_file(serve, tmp_path):
+    path = tmp_path / "shared.db"
+    app = KEPT.replace("PATH", str(path))
+    server = serve(app, *THREADS)
+    server.post("/?key=large", '"' + "x" * 100000 + '"')
+    server.post("/n", "")
+    assert server.stop() == 0
+    small = tmp_path / "small.lua"
+    small.write_text(app.replace('"1m"', '"64k"'))
+    assert poolsrv.run("check", small).returncode == 0
+    assert set(rows(path)) == {"large", "n"}
