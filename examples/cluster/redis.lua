@@ -18,12 +18,21 @@ local function must(value, fault)
 end
 
 local function connect()
+    if connection then connection:close() end
     local host, port = ADDRESS:match "^(.-):(%d+)$"
     local fresh = must(socket.tcp())
     fresh:settimeout(TIMEOUT_S)
     connection = fresh
     must(fresh:connect(host, tonumber(port)))
     fresh:setoption("tcp-nodelay", true)
+end
+
+-- Nothing comes unasked but the end, when Redis was restarted meanwhile.
+local function is_open()
+    connection:settimeout(0)
+    local _, fault = connection:receive(1)
+    connection:settimeout(TIMEOUT_S)
+    return fault == "timeout"
 end
 
 -- The next reply, nil for none. An error is { fault = text }: the rest of the reply is to be read all the same.
@@ -49,7 +58,7 @@ return function(...)
         local word = tostring(words[i])
         text[i] = ("$%d\r\n%s\r\n"):format(#word, word)
     end
-    if not connection then connect() end
+    if not connection or not is_open() then connect() end
     must(connection:send(("*%d\r\n%s"):format(words.n, table.concat(text))))
     local reply = read()
     if type(reply) == "table" and reply.fault then error(("Redis: %s: %s"):format(words[1], reply.fault), 0) end

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import sys
 import threading
@@ -180,9 +181,10 @@ def test_nodes_die_come_and_are_restarted_under_load(cluster):
     load.go_on()
 
     # A node dies while it has jobs, which another has to do, and requests.
-    long = [f"long-{i}" for i in range(12)]
+    long = [f"long-{i}" for i in range(12)]  # three nodes, four at a time
     for name in long:
-        assert order(cluster, name, takes=1).status == 202
+        assert order(cluster, name, takes=4).status == 202
+    until(lambda: overview(cluster)["orders"]["taken"] == len(long), "each node has its share of these")
     victim = cluster.nodes[1]
     load.begin("kill", 1)
     cluster.kill(victim)
@@ -227,3 +229,32 @@ def test_nodes_die_come_and_are_restarted_under_load(cluster):
     print(f"{len(ticks)} ticks; claimed and missing: {missing}")
     # A moment is lost when its node ends between the claim and the tick.
     assert moments_run <= moments and len(missing) <= 1 + 2 * len(cluster.nodes), missing
+
+
+def test_redis_dies_and_comes_back_under_load(cluster):
+    """Nobody is told that an order was taken while it was not; what was acknowledged before is done."""
+    load = Load(cluster)
+    load.go_on()
+    load.phase = "away"
+    cluster.redis.end(signal.SIGKILL)
+    until(lambda: load.errors, "it is missed")
+    cluster.start_redis()
+
+    def all_answer():
+        return all(node.is_ready() and answers(node) for node in cluster.nodes)
+
+    def answers(node):
+        with Client((node.host, node.port), DEADLINE_S) as client:
+            return all(client.get("/").status == 200 for _ in range(3))
+
+    until(all_answer, "all nodes have found Redis again")
+    load.begin("after", 20)
+    before = len(load.acknowledged)
+    load.go_on()
+    assert len(load.acknowledged) > before
+    load.end()
+    until(lambda: is_idle(cluster), "all jobs are done", DEADLINE_S)
+    done, _ = done_by(cluster)
+    assert not set(load.acknowledged) - set(done)
+    assert [error for error in load.errors if error[0] == "after"] == []
+    assert redis(cluster, "KEYS", "*{orders.dead}*") == []
