@@ -258,3 +258,13 @@ def test_redis_dies_and_comes_back_under_load(cluster):
     assert not set(load.acknowledged) - set(done)
     assert [error for error in load.errors if error[0] == "after"] == []
     assert redis(cluster, "KEYS", "*{orders.dead}*") == []
+
+
+def test_a_redis_that_may_not_write_refuses_orders_and_the_queue_is_not_full(cluster):
+    redis(cluster, "CONFIG", "SET", "min-replicas-to-write", 1)
+    got = order(cluster, "a1")
+    assert got.status == 503
+    assert "(unavailable)" in got.json()["error"] and "NOREPLICAS" in got.json()["error"]
+    redis(cluster, "CONFIG", "SET", "min-replicas-to-write", 0)
+    assert order(cluster, "a1").status == 202
+    until(lambda: "a1" in done_by(cluster)[0], "it is done")
