@@ -176,15 +176,21 @@ def done_by(cluster):
     return pairs("orders:done"), {name: int(n) for name, n in pairs("orders:runs").items()}
 
 
+def fill(cluster, takes):
+    """Give each of three nodes as many jobs as it does at a time. Returns: their ids."""
+    names = [f"long-{i}" for i in range(12)]
+    for name in names:
+        assert order(cluster, name, takes=takes).status == 202
+    until(lambda: overview(cluster)["orders"]["taken"] == len(names), "each node has its share of these")
+    return names
+
+
 def test_nodes_die_come_and_are_restarted_under_load(cluster):
     claims, load = Claims(cluster), Load(cluster)
     load.go_on()
 
     # A node dies while it has jobs, which another has to do, and requests.
-    long = [f"long-{i}" for i in range(12)]  # three nodes, four at a time
-    for name in long:
-        assert order(cluster, name, takes=4).status == 202
-    until(lambda: overview(cluster)["orders"]["taken"] == len(long), "each node has its share of these")
+    long = fill(cluster, 4)
     victim = cluster.nodes[1]
     load.begin("kill", 1)
     cluster.kill(victim)
@@ -229,6 +235,19 @@ def test_nodes_die_come_and_are_restarted_under_load(cluster):
     print(f"{len(ticks)} ticks; claimed and missing: {missing}")
     # A moment is lost when its node ends between the claim and the tick.
     assert moments_run <= moments and len(missing) <= 1 + 2 * len(cluster.nodes), missing
+
+
+def test_a_node_that_stands_still_loses_its_jobs_to_others(cluster):
+    names = fill(cluster, 2)
+    still = cluster.nodes[0]
+    still.process.popen.send_signal(signal.SIGSTOP)
+    until(lambda: len(done_by(cluster)[0]) == len(names), "the others do all jobs")
+    assert still.name not in done_by(cluster)[0].values()
+    still.process.popen.send_signal(signal.SIGCONT)
+    until(lambda: sum(done_by(cluster)[1].values()) == len(names) + 4, "it goes on with those that it had")
+    until(lambda: is_idle(cluster), "nothing is left")
+    assert set(done_by(cluster)[0]) == set(names)
+    assert redis(cluster, "KEYS", "*{orders.dead}*") == []
 
 
 def test_redis_dies_and_comes_back_under_load(cluster):
