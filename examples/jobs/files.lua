@@ -15,7 +15,9 @@ local mark, count = ("%x"):format(("I8"):unpack(random:read(8))), 0
 function files.prepare()
     local quoted = "'" .. folder:gsub("'", [['\'']]) .. "'"
     for _, kind in ipairs { "uploads", "thumbnails", "outbox", "reports" } do
-        assert(os.execute(("mkdir -p %s/%s"):format(quoted, kind)))
+        local path = folder .. "/" .. kind
+        local is_there = os.rename(path, path)
+        if not is_there then assert(os.execute(("mkdir -p %s/%s"):format(quoted, kind))) end
     end
 end
 
