@@ -45,7 +45,8 @@ class Process:
         with open(self.path, "ab") as log:
             self.from_byte = log.tell()
             self.popen = subprocess.Popen(list(map(str, command)), env={**os.environ, **(env or {})},
-                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds)
+                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds,
+                                          start_new_session=True)  # a control-C is for `run`, which ends them in order
 
     def log(self):
         with open(self.path, encoding="utf-8", errors="replace") as f:
@@ -186,8 +187,9 @@ class Cluster:
         """One more node: it takes from the queue at once, and requests as soon as HAProxy is told of it."""
         node = Node(self, len(self.nodes) + 1)
         node.start()
-        self.ask_haproxy(f"add server nodes/{node.name} {node.host}:{node.port} check port {node.admin_port} inter 1s "
-                         "fastinter 100ms downinter 100ms fall 3 rise 1 observe layer4 error-limit 1 on-error mark-down")
+        self.ask_haproxy(f"add server nodes/{node.name} {node.host}:{node.port} check port {node.admin_port} "
+                         "inter 1s fastinter 100ms downinter 100ms fall 3 rise 1 "
+                         "observe layer4 error-limit 1 on-error mark-down")
         self.ask_haproxy(f"enable server nodes/{node.name}; enable health nodes/{node.name}")
         until(lambda: self.is_up(node), f"HAProxy sees {node.name}")
         self.nodes.append(node)
