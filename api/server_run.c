@@ -154,7 +154,7 @@ static int make_pool(ps_server *srv, char *error)
 static int start(ps_server *srv, char *error)
 {
     run_limits limits = server_limits(srv);
-    if (jobs_open(&srv->jobs, srv->opt.queue, srv->log, &limits, error, ERROR_BYTES) < 0)
+    if (jobs_open(&srv->jobs, srv->opt.queue, srv->dicts, srv->log, &limits, error, ERROR_BYTES) < 0)
         return PS_ESYSTEM;
     if (vm_on_start(srv->first, false, error, ERROR_BYTES) != 0)
         return PS_EAPP;
@@ -169,6 +169,7 @@ static int start(ps_server *srv, char *error)
         return bad;
     srv->bridge.vms = &srv->vms;
     srv->bridge.log = srv->log;
+    srv->bridge.changes = &srv->jobs.changes;
     srv->bridge.access_log = options_access_log(&srv->opt);
     bridge_runner(&srv->bridge, &srv->runner);
     if (listen_start(&srv->listening, error, ERROR_BYTES) < 0)

@@ -141,6 +141,8 @@ static void reload(watch *w)
         if (err)
             vm_close(first);
     }
+    if (err == 0 && (err = jobs_listen(&srv->jobs, first)) != 0)
+        snprintf(error, sizeof(error), "a listener cannot be added: %s", strerror(-err));
     if (err == 0)
         seats = make_seats(srv, first, fresh, error, sizeof(error));
     if (!seats) {

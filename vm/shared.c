@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "vm/jobs.h"
 #include "vm/load.h"
 #include "vm/shared_parts.h"
 
@@ -62,8 +63,9 @@ static int on_open(lua_State *L)
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setfield(L, -2, "sleep");
     shared_push_methods(L);
+    jobs_push_define(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
-    lua_call(L, 3, 1);
+    lua_call(L, 4, 1);
     return 1;
 }
 

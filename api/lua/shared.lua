@@ -1,10 +1,11 @@
 -- The module "poolsrv.shared": dictionaries and locks that all threads of the server share.
 --
--- The chunk returns open(native, methods, where) -> the module.
+-- The chunk returns open(native, methods, define, where) -> the module.
 --   native    dict(name, max_bytes) -> a dictionary, nil while a request is answered; now() -> seconds; sleep;
 --             lock(name, ttl) -> a token, or nil when it is held; unlock(name, token), extend(name, token, ttl)
 --             -> whether it was held by that token.
 --   methods   of dictionaries, those in C; the others are added here.
+--   define    define(kind, name, fn, options) keeps a listener.
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
@@ -17,13 +18,14 @@ local TTL_PRESET, TTL_MOST = 30, 1e9
 local WAIT_FIRST, WAIT_LONGEST = 0.001, 0.05
 local UNITS = { [""] = 1, k = 1 << 10, m = 1 << 20, g = 1 << 30 }
 
-local function open(native, methods, where)
+local function open(native, methods, define, where)
     where.hide("=poolsrv/shared.lua") -- in strict mode nobody says what it is
     local raise = where.raise
     local now, sleep = native.now, native.sleep
     local take, give, extend = native.lock, native.unlock, native.extend
     local get_versioned, cas = methods.get_versioned, methods.cas
     local made = {}
+    local names = setmetatable({}, { __mode = "k" }) -- dictionary -> its name
 
     local function shown(value)
         return type(value) == "string" and format("%q", value) or tostring(value)
@@ -92,6 +94,7 @@ local function open(native, methods, where)
         end
         local dict = native.dict(name, max_bytes)
             or raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
+        names[dict] = name
         made[name] = { dict = dict, max_bytes = max_bytes, at = where.here() }
         return dict
     end
@@ -110,6 +113,17 @@ local function open(native, methods, where)
         end
         error(format("dict:update: key %s was changed by others %d times while fn ran; make fn shorter, or take a lock",
             shown(key), UPDATES_MOST), 2)
+    end
+
+    -- It is called in every VM, a moment after the change: fn(key, event, version).
+    function methods.on_change(dict, fn)
+        local name = names[dict]
+        if not name then
+            raise(format("dict:on_change: expected a dictionary before the colon, not %s", type(dict)))
+        elseif type(fn) ~= "function" then
+            raise(format("dict:on_change: expected a function, not %s", type(fn)))
+        end
+        define("notice", "dict:" .. name, fn, { where = where.here() })
     end
 
     -- --- locks ---

@@ -264,6 +264,10 @@ function dict:flush() end
 function dict:stats() end
 
 ---A lock by name. `local lock <close> = ...` releases it at the end of the block.
+---While the app loads: fn is called in every VM, a moment after a change. "flush": anything may have changed.
+---@param fn fun(key: string?, event: "set"|"touch"|"delete"|"expire"|"evict"|"flush", version: integer)
+function dict:on_change(fn) end
+
 ---@class poolsrv.shared.lock
 ---@field name string
 ---@field token integer greater with every acquisition of that name
