@@ -7,19 +7,21 @@
 
 #include "runtime/escape.h"
 
-#define PREFIX "dict:"
+#define DICT  "dict:"
+#define STORE "store:"
 
-enum { PREFIX_BYTES = sizeof(PREFIX) - 1 };
+enum { NOTICE_BYTES = sizeof(STORE) + DICTS_NAME_BYTES_MAX };
 
 static const char flushed[] = "[null,\"flush\",0]";
 
 struct told_dict {
     told_dict *next;
     changes *of;
-    dict *dict;
+    dict *dict; /* or */
+    remote *store;
     dict_watcher watcher;
     news *news;
-    char name[];
+    char notice_name[NOTICE_BYTES];
 };
 
 /* Both are sequentially consistent: whoever tells sees that it must not, or changes_stop waits for it. */
@@ -68,8 +70,9 @@ static void on_changed(void *user, dict_event event, str key, uint64_t version)
 
 /* --- life --- */
 
-void changes_init(changes *c, dicts *all, notices *to)
+void changes_init(changes *c, dicts *all, remotes *elsewhere, notices *to)
 {
+    c->stores = elsewhere;
     c->dicts = all;
     c->notices = to;
     atomic_init(&c->first, NULL);
@@ -96,47 +99,62 @@ static int is_it(void *user, const char *name, dict *d)
     return 1;
 }
 
-static bool is_told(const changes *c, const char *name)
+static bool is_told(const changes *c, const char *notice_name)
 {
     for (const told_dict *t = first_of(c); t; t = t->next)
-        if (strcmp(t->name, name) == 0)
+        if (strcmp(t->notice_name, notice_name) == 0)
             return true;
     return false;
 }
 
-static told_dict *new_told(changes *c, const char *name, dict *d)
+static told_dict *new_told(changes *c, const char *notice_name)
 {
-    char notice[PREFIX_BYTES + DICTS_NAME_BYTES_MAX + 1];
-    size_t bytes = strlen(name) + 1;
-    told_dict *t = calloc(1, sizeof(*t) + bytes);
-    snprintf(notice, sizeof(notice), PREFIX "%s", name);
-    news *n = t ? news_new(c->notices, notice, (str){flushed, sizeof(flushed) - 1}) : NULL;
+    told_dict *t = calloc(1, sizeof(*t));
+    news *n = t ? news_new(c->notices, notice_name, (str){flushed, sizeof(flushed) - 1}) : NULL;
     if (!n) {
         free(t);
         return NULL;
     }
     t->of = c;
-    t->dict = d;
     t->news = n;
     t->watcher = (dict_watcher){.changed = on_changed, .user = t};
-    memcpy(t->name, name, bytes);
+    snprintf(t->notice_name, sizeof(t->notice_name), "%s", notice_name);
     return t;
+}
+
+/* Returns: -ENOENT when there is none of that name. */
+static int watch_it(told_dict *t, const char *name)
+{
+    changes *c = t->of;
+    search s = {name, NULL};
+    if (strncmp(t->notice_name, STORE, sizeof(STORE) - 1) == 0) {
+        t->store = remotes_find(c->stores, name);
+        return t->store ? remote_watch(t->store, name, &t->watcher) : -ENOENT;
+    }
+    dicts_each(c->dicts, is_it, &s);
+    if (!s.found)
+        return -ENOENT;
+    t->dict = s.found;
+    dict_watch(t->dict, &t->watcher);
+    return 0;
 }
 
 int changes_define(changes *c, const char *notice_name)
 {
-    const char *name = notice_name + PREFIX_BYTES;
-    if (strncmp(notice_name, PREFIX, PREFIX_BYTES) != 0)
+    bool elsewhere = strncmp(notice_name, STORE, sizeof(STORE) - 1) == 0;
+    if (!elsewhere && strncmp(notice_name, DICT, sizeof(DICT) - 1) != 0)
         return -ENOENT;
-    if (is_told(c, name))
+    if (is_told(c, notice_name))
         return 0;
-    search s = {name, NULL};
-    dicts_each(c->dicts, is_it, &s);
-    told_dict *t = s.found ? new_told(c, name, s.found) : NULL;
-    if (!t)
-        return -ENOMEM;
+    told_dict *t = new_told(c, notice_name);
+    int err = t ? watch_it(t, strchr(notice_name, ':') + 1) : -ENOMEM;
+    if (err) {
+        if (t)
+            news_free(t->news);
+        free(t);
+        return err == -ENOENT ? -EINVAL : err;
+    }
     t->next = first_of(c);
-    dict_watch(t->dict, &t->watcher);
     atomic_store_explicit(&c->first, t, memory_order_release);
     return 0;
 }
@@ -173,7 +191,10 @@ void changes_fini(changes *c)
     told_dict *next;
     for (told_dict *t = first_of(c); t; t = next) {
         next = t->next;
-        dict_unwatch(t->dict, &t->watcher);
+        if (t->dict)
+            dict_unwatch(t->dict, &t->watcher);
+        else
+            remote_unwatch(t->store, &t->watcher);
         news_free(t->news);
         free(t);
     }

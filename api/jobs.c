@@ -189,14 +189,14 @@ void jobs_init(jobs *j)
     j->host = (vm_host){j, on_queues, on_spawn, on_call, on_extend, on_stopping};
 }
 
-int jobs_open(jobs *j, const char *url, dicts *shared, logger *log, const run_limits *limits, char *error,
+int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log, const run_limits *limits, char *error,
               size_t size)
 {
     mq_config config = {on_tell, on_heard, j};
     char why[512];
     j->log = log;
     j->limits = *limits;
-    changes_init(&j->changes, shared, &j->notices);
+    changes_init(&j->changes, shared, elsewhere, &j->notices);
     run_limits calls = *limits;
     calls.route = "a call of another module's function";
     errand_kind_init(&j->calls, &calls);

@@ -39,9 +39,9 @@ typedef struct jobs {
 /* Thread: the one that makes the server. */
 void jobs_init(jobs *j);
 
-/* Open the queues. `shared` and `log` are to outlive them. Returns: 0, or -errno with `error` filled. Thread:
+/* Open the queues. `shared`, `elsewhere` and `log` are to outlive them. Returns: 0, or -errno with `error` filled. Thread:
  * the one that starts the server, as of all that follow. */
-int jobs_open(jobs *j, const char *url, dicts *shared, logger *log, const run_limits *limits, char *error,
+int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log, const run_limits *limits, char *error,
               size_t size);
 
 /* Make what the app of that VM defines. Returns: 0, or -errno with `error` filled. */

@@ -51,6 +51,7 @@ void ps_server_free(ps_server *srv)
     jobs_fini(&srv->jobs);
     app_free_all(srv->apps);
     buckets_free(srv->buckets);
+    remotes_free(srv->stores);
     dicts_free(srv->dicts);
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);

@@ -14,6 +14,7 @@
 #include "api/vms.h"
 #include "queue/bucket.h"
 #include "queue/dicts.h"
+#include "queue/remotes.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -30,6 +31,7 @@ struct ps_server {
     size_t module_count;
     buckets *buckets; /* of rate limits; it locks for itself */
     jobs jobs;
+    remotes *stores; /* shared dictionaries elsewhere; likewise */
     dicts *dicts; /* shared dictionaries; likewise */
     vms vms;
     vm_config vm_config;

@@ -56,6 +56,13 @@ static void on_vm_trouble(void *user, const char *message)
     log_write(srv->log, LOG_LEVEL_ERROR, (str){0}, "%s", message);
 }
 
+static void on_store_trouble(void *user, int level, const char *text)
+{
+    static const log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO};
+    ps_server *srv = user;
+    log_write(srv->log, levels[level], (str){0}, "a store: %s", text);
+}
+
 typedef struct config_reader {
     ps_server *srv;
     ps_error *err;
@@ -129,6 +136,7 @@ vm_config server_vm_config(ps_server *srv)
         .buckets = srv->buckets,
         .host = &srv->jobs.host,
         .dicts = srv->dicts,
+        .stores = srv->stores,
         .modules = srv->modules,
         .module_count = srv->module_count,
         .log_user = srv,
@@ -151,7 +159,8 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
     char error[ERROR_BYTES] = "";
     srv->buckets = buckets_new();
     srv->dicts = dicts_new();
-    if (!srv->buckets || !srv->dicts)
+    srv->stores = remotes_new(on_store_trouble, srv);
+    if (!srv->buckets || !srv->dicts || !srv->stores)
         return error_set(err, PS_ENOMEM, "out of memory");
     srv->vm_config = server_vm_config(srv);
     srv->vm_config.file_user = srv;

@@ -154,7 +154,7 @@ static int make_pool(ps_server *srv, char *error)
 static int start(ps_server *srv, char *error)
 {
     run_limits limits = server_limits(srv);
-    if (jobs_open(&srv->jobs, srv->opt.queue, srv->dicts, srv->log, &limits, error, ERROR_BYTES) < 0)
+    if (jobs_open(&srv->jobs, srv->opt.queue, srv->dicts, srv->stores, srv->log, &limits, error, ERROR_BYTES) < 0)
         return PS_ESYSTEM;
     if (vm_on_start(srv->first, false, error, ERROR_BYTES) != 0)
         return PS_EAPP;
@@ -316,6 +316,7 @@ int ps_server_run(ps_server *srv, ps_error *err)
     srv->lost = srv->pool && lost_any(&srv->pool->lost);
     if (!srv->lost) {
         jobs_settle(&srv->jobs);
+        remotes_settle(srv->stores); /* what ends there is told to a thread's inbox */
         pool_free(srv->pool);
         srv->pool = NULL;
         crowd_free(srv->crowd);

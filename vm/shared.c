@@ -39,6 +39,7 @@ static bool prepare(vm *v)
     if (!s)
         return false;
     v->shared = s;
+    s->stores = v->config.stores;
     s->dicts = v->config.dicts;
     if (!s->dicts && !s->own)
         s->own = dicts_new();
@@ -55,6 +56,11 @@ static int on_open(lua_State *L)
                                       {"lock", shared_on_lock},
                                       {"unlock", shared_on_unlock},
                                       {"extend", shared_on_extend},
+                                      {"store_dict", shared_on_remote_dict},
+                                      {"store_problem", shared_on_remote_problem},
+                                      {"store_lock", shared_on_remote_lock},
+                                      {"store_unlock", shared_on_remote_unlock},
+                                      {"store_extend", shared_on_remote_extend},
                                       {NULL, NULL}};
     if (!prepare(vm_of(L)))
         return luaL_error(L, "poolsrv.shared: not enough memory");
@@ -62,6 +68,8 @@ static int on_open(lua_State *L)
     luaL_newlib(L, native);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setfield(L, -2, "sleep");
+    shared_push_remote_methods(L);
+    lua_setfield(L, -2, "store_methods");
     shared_push_methods(L);
     jobs_push_define(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);

@@ -4,6 +4,8 @@
 --   native    dict(name, max_bytes) -> a dictionary, nil while a request is answered; now() -> seconds; sleep;
 --             lock(name, ttl) -> a token, or nil when it is held; unlock(name, token), extend(name, token, ttl)
 --             -> whether it was held by that token.
+--             store_dict(name, url) as dict, or false and why not; store_methods; store_lock, store_unlock and
+--             store_extend as those without, with the url first; store_problem(url) -> what is wrong with it, or nil.
 --   methods   of dictionaries, those in C; the others are added here.
 --   define    define(kind, name, fn, options) keeps a listener.
 --   where     of where.lua.
@@ -23,7 +25,7 @@ local function open(native, methods, define, where)
     local raise = where.raise
     local now, sleep = native.now, native.sleep
     local take, give, extend = native.lock, native.unlock, native.extend
-    local get_versioned, cas = methods.get_versioned, methods.cas
+    local store_methods = native.store_methods
     local made = {}
     local names = setmetatable({}, { __mode = "k" }) -- dictionary -> its name
 
@@ -72,6 +74,38 @@ local function open(native, methods, define, where)
         return bytes
     end
 
+    local function store_of(what, options)
+        local value = options.store
+        if value ~= nil and type(value) ~= "string" then
+            refuse(what, "store", value, 'a text such as "redis://HOST:PORT/DB"')
+        end
+        local problem = value and native.store_problem(value)
+        if problem then
+            raise(format("%s: store: %s", what, problem)) -- not what it is: there may be a password in it
+        end
+        return value
+    end
+
+    local function in_store(what, name, store, options)
+        local known = made[name]
+        if options.max_bytes ~= nil then
+            raise(what .. ": max_bytes: with a store it is Redis that limits the memory, by its setting maxmemory")
+        elseif known and known.store ~= store then
+            raise(format("%s: store: it was made with another, or with none, at %s", what, known.at))
+        elseif known then
+            return known.dict
+        end
+        local dict, why = native.store_dict(name, store)
+        if dict == nil then
+            raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
+        elseif not dict then
+            raise(format("%s: store: %s", what, why))
+        end
+        names[dict] = name
+        made[name] = { dict = dict, store = store, at = where.here(), kind = "store:" }
+        return dict
+    end
+
     local shared = {}
 
     function shared.dict(name, options)
@@ -83,7 +117,13 @@ local function open(native, methods, define, where)
         if known and options == nil then
             return known.dict
         end
-        check_names(what, options or {}, { "max_bytes" })
+        check_names(what, options or {}, { "max_bytes", "store" })
+        local store = store_of(what, options or {})
+        if store then
+            return in_store(what, name, store, options)
+        elseif known and known.store then
+            raise(format("%s: it was made with a store, at %s", what, known.at))
+        end
         local max_bytes = max_bytes_of(what, options or {})
         if known then
             if known.max_bytes ~= max_bytes then
@@ -95,25 +135,30 @@ local function open(native, methods, define, where)
         local dict = native.dict(name, max_bytes)
             or raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
         names[dict] = name
-        made[name] = { dict = dict, max_bytes = max_bytes, at = where.here() }
+        made[name] = { dict = dict, max_bytes = max_bytes, at = where.here(), kind = "dict:" }
         return dict
     end
 
     -- No lock is held while fn runs: it may wait, fail, or take long. Another change meanwhile, and it is asked again.
-    function methods.update(dict, key, fn, options)
-        if type(fn) ~= "function" then
-            raise(format("dict:update: fn: expected a function, not %s", type(fn)))
-        end
-        for _ = 1, UPDATES_MOST do
-            local old, version = get_versioned(dict, key)
-            local new = fn(old)
-            if cas(dict, key, version, new, options) then
-                return new
+    local function make_update(get_versioned, cas)
+        return function(dict, key, fn, options)
+            if type(fn) ~= "function" then
+                raise(format("dict:update: fn: expected a function, not %s", type(fn)))
             end
+            for _ = 1, UPDATES_MOST do
+                local old, version = get_versioned(dict, key)
+                local new = fn(old)
+                if cas(dict, key, version, new, options) then
+                    return new
+                end
+            end
+            error(format("dict:update: key %s was changed by others %d times while fn ran; make fn shorter, or take a lock",
+                shown(key), UPDATES_MOST), 2)
         end
-        error(format("dict:update: key %s was changed by others %d times while fn ran; make fn shorter, or take a lock",
-            shown(key), UPDATES_MOST), 2)
     end
+
+    methods.update = make_update(methods.get_versioned, methods.cas)
+    store_methods.update = make_update(store_methods.get_versioned, store_methods.cas)
 
     -- It is called in every VM, a moment after the change: fn(key, event, version).
     function methods.on_change(dict, fn)
@@ -123,8 +168,10 @@ local function open(native, methods, define, where)
         elseif type(fn) ~= "function" then
             raise(format("dict:on_change: expected a function, not %s", type(fn)))
         end
-        define("notice", "dict:" .. name, fn, { where = where.here() })
+        define("notice", made[name].kind .. name, fn, { where = where.here() })
     end
+
+    store_methods.on_change = methods.on_change
 
     -- --- locks ---
 
@@ -150,19 +197,33 @@ local function open(native, methods, define, where)
     -- True if it was held until now; false if its time had ended, and another may have had it.
     function lock_methods.unlock(lock)
         check_lock("lock:unlock", lock)
+        if lock.store then
+            return native.store_unlock(lock.store, lock.name, lock.token)
+        end
         return give(lock.name, lock.token)
     end
 
     function lock_methods.extend(lock, ttl)
         check_lock("lock:extend", lock)
-        return extend(lock.name, lock.token, seconds_of("lock:extend", "ttl", ttl, TTL_PRESET, 1e-9))
+        local seconds = seconds_of("lock:extend", "ttl", ttl, TTL_PRESET, 1e-9)
+        if lock.store then
+            return native.store_extend(lock.store, lock.name, lock.token, seconds)
+        end
+        return extend(lock.name, lock.token, seconds)
     end
 
     lock_mt.__close = lock_methods.unlock
 
+    local function take_from(store, name, ttl)
+        if store then
+            return native.store_lock(store, name, ttl)
+        end
+        return take(name, ttl)
+    end
+
     -- The first wait is short, each next one longer, and the last ends when the time is over.
-    local function wait_for(name, ttl, wait)
-        local token = take(name, ttl)
+    local function wait_for(store, name, ttl, wait)
+        local token = take_from(store, name, ttl)
         local until_s, pause = now() + wait, WAIT_FIRST
         while not token do
             local left = until_s - now()
@@ -171,7 +232,7 @@ local function open(native, methods, define, where)
             end
             sleep(min(pause, left))
             pause = min(pause * 2, WAIT_LONGEST)
-            token = take(name, ttl)
+            token = take_from(store, name, ttl)
         end
         return token
     end
@@ -182,13 +243,14 @@ local function open(native, methods, define, where)
         end
         options = options == nil and {} or options
         local what = format("shared.lock(%q)", name)
-        check_names(what, options, { "ttl", "wait" })
+        check_names(what, options, { "ttl", "wait", "store" })
+        local store = store_of(what, options)
         local ttl = seconds_of(what, "ttl", options.ttl, TTL_PRESET, 1e-9)
-        local token = wait_for(name, ttl, seconds_of(what, "wait", options.wait, 0, 0))
+        local token = wait_for(store, name, ttl, seconds_of(what, "wait", options.wait, 0, 0))
         if not token then
             return nil, "locked"
         end
-        return setmetatable({ name = name, token = token }, lock_mt)
+        return setmetatable({ name = name, token = token, store = store }, lock_mt)
     end
 
     return shared

@@ -285,12 +285,12 @@ local shared = {}
 
 ---While the app loads.
 ---@param name string
----@param options? { max_bytes?: integer|string }
+---@param options? { store?: string, max_bytes?: integer|string }
 ---@return poolsrv.shared.dict
 function shared.dict(name, options) end
 
 ---@param name string
----@param options? { ttl?: number, wait?: number } seconds; 30 and 0 by default
+---@param options? { ttl?: number, wait?: number, store?: string } seconds; 30 and 0 by default
 ---@return poolsrv.shared.lock? lock
 ---@return string? why "locked"
 function shared.lock(name, options) end

@@ -269,7 +269,7 @@ def test_changes_of_hooks_and_at_the_end_do_no_harm(serve):
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    server.until(lambda: asked[0] > 100)
+    server.until(lambda: asked[0] > 20)
     assert server.stop() == 0
     stop.set()
     for thread in threads:
