@@ -57,8 +57,11 @@ static void on_extend(void *user, void *host, uint64_t ns)
 {
     HttpTask *t = host;
     (void)user;
-    t->deadline_ns = clock_now_ns() + ns;
-    hold_set_deadline(t->deadline_ns);
+    uint64_t until_ns = clock_now_ns() + ns;
+    if (!t->deadline_ns || t->deadline_ns >= until_ns)
+        return; /* it may go on for longer already */
+    t->deadline_ns = until_ns;
+    hold_set_deadline(until_ns);
 }
 
 /* A function that a handler has spawned. */
@@ -72,9 +75,12 @@ static void on_spawned_done(HttpTask *t)
 {
     spawned *s = (spawned *)t;
     errand_end end = errand_ended(t);
-    if (end == ERRAND_LATE || end == ERRAND_NOT_RUN)
+    /* What has failed, or met a limit while it ran, is in the log already. */
+    if (end == ERRAND_NOT_RUN || (end == ERRAND_LATE && !t->job->result.n))
         log_write(s->jobs->log, LOG_LEVEL_WARN, (str){0}, "%s: %s", t->job->title,
-                  end == ERRAND_LATE ? "it took longer than its limit" : "it was ended, as the server stops");
+                  end == ERRAND_LATE
+                      ? "it waited for longer than its limit of time"
+                      : "it was ended before its end: the server stops, or its thread was lost");
     atomic_fetch_sub_explicit(&s->jobs->spawned, 1, memory_order_relaxed);
     buf_fini(&t->job->result);
     free(t->job);
@@ -84,10 +90,11 @@ static void on_spawned_done(HttpTask *t)
     free(s);
 }
 
-static run_limits limits_for(const jobs *j, const vm_spawn_limits *given, const char *title)
+/* The watchdog may read the name when the function is over already: it has to last. */
+static run_limits limits_for(const jobs *j, const vm_spawn_limits *given)
 {
     run_limits limits = j->limits;
-    limits.route = title;
+    limits.route = "a spawned function";
     if (given->cpu_s >= 0)
         limits.cpu_ns = (uint64_t)(given->cpu_s * 1e9);
     if (given->wall_s >= 0)
@@ -113,7 +120,7 @@ static int on_spawn(void *user, void *spawner, vm_run *run, job *what, const vm_
     }
     HttpTask *t = &s->task;
     s->jobs = j;
-    s->limits = limits_for(j, given, what->title);
+    s->limits = limits_for(j, given);
     task_begin(t, NULL);
     t->job = what;
     t->lane = by->lane; /* its time is its route's */
@@ -122,7 +129,6 @@ static int on_spawn(void *user, void *spawner, vm_run *run, job *what, const vm_
     t->vm = by->vm;
     t->run = run;
     t->inbox = by->inbox;
-    t->letter.kind = LETTER_TASK;
     *vm_run_request(run) = (vm_request){.host = t,
                                         .id = vm_run_request(run)->id,
                                         .job = what,
@@ -132,7 +138,7 @@ static int on_spawn(void *user, void *spawner, vm_run *run, job *what, const vm_
     task_move(t, TASK_QUEUED);
     task_move(t, TASK_RUNNING);
     task_move(t, TASK_PARKED);
-    inbox_post(t->inbox, &t->letter);
+    task_add_spawned(by, t);
     return 0;
 }
 
@@ -154,9 +160,9 @@ static void on_call_done(HttpTask *t)
     handed *h = t->user;
     errand_end end = errand_ended(t);
     if (end == ERRAND_NOT_RUN)
-        fail(h->job, "it was not run: the server is stopping");
+        fail(h->job, "it was not run to its end: the server is stopping, or the thread was lost");
     else if (end == ERRAND_LATE && !h->job->failed)
-        fail(h->job, "it took too long");
+        fail(h->job, "it waited for longer than its limit of time");
     errand_free(t);
     h->over(h->job);
     free(h);
@@ -186,11 +192,12 @@ static int on_call(void *user, job *what, void (*over)(job *j))
 void jobs_init(jobs *j)
 {
     *j = (jobs){0};
+    queue_stats_init(&j->stats);
     j->host = (vm_host){j, on_queues, on_spawn, on_call, on_extend, on_stopping};
 }
 
-int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log, const run_limits *limits, char *error,
-              size_t size)
+int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log,
+              const run_limits *limits, char *error, size_t size)
 {
     mq_config config = {on_tell, on_heard, j};
     char why[512];
@@ -246,7 +253,8 @@ static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
         .delay_s = vm_job_number(v, i, "delay", 1),
         .max_delay_s = vm_job_number(v, i, "max_delay", 1),
         .lease_s = vm_job_number(v, i, "lease", 30),
-        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
+        /* None of processor time: it could not be extended, and is less than the other anyway. */
+        .limits = {.wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
         .tell = on_tell,
         .user = j,
     };
@@ -332,13 +340,18 @@ static void warn_of_loss(const jobs *j)
                   "sqlite:PATH keeps it)");
 }
 
-void jobs_start(jobs *j, pool *p)
+void jobs_use(jobs *j, pool *p)
 {
     run_limits limits = j->limits;
     limits.route = "a listener";
     notices_init(&j->notices, p, &limits);
     atomic_store_explicit(&j->pool, p, memory_order_release);
     changes_start(&j->changes);
+}
+
+void jobs_start(jobs *j)
+{
+    pool *p = atomic_load_explicit(&j->pool, memory_order_relaxed);
     warn_of_loss(j);
     for (size_t i = 0; i < j->count; i++)
         consumer_start(j->consumers[i], p);
@@ -358,7 +371,6 @@ void jobs_drain(jobs *j)
 
 void jobs_settle(jobs *j)
 {
-    atomic_store_explicit(&j->pool, NULL, memory_order_release); /* on_stop may publish, too */
     for (size_t i = 0; i < j->count; i++)
         (void)consumer_settle(j->consumers[i], SETTLE_MS); /* mq_close ends the rest */
 }
@@ -368,8 +380,9 @@ void jobs_fini(jobs *j)
     jobs_drain(j);
     jobs_settle(j);
     changes_fini(&j->changes);
-    ticker_free(j->ticker);
+    ticker_free(j->ticker); /* a consumer that is stopped sets no tick any more */
     mq_close(j->queues);
+    queue_stats_fini(&j->stats);
     for (size_t i = 0; i < j->count; i++)
         consumer_free(j->consumers[i]);
     free(j->consumers);

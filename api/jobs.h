@@ -12,6 +12,7 @@
 #include "runtime/log.h"
 #include "runtime/notice.h"
 #include "runtime/pool.h"
+#include "runtime/queue_stats.h"
 #include "runtime/schedule.h"
 #include "vm/vm.h"
 
@@ -27,6 +28,7 @@ typedef struct jobs {
     size_t count;
     schedule **clock; /* likewise, its entries */
     size_t clock_count;
+    queue_stats stats;       /* for /metrics */
     uint64_t least_limit_ns; /* of time that any of them has; 0: none */
     errand_kind calls;       /* of task.run */
     run_limits limits;       /* what spawned functions have unless they say otherwise */
@@ -39,10 +41,10 @@ typedef struct jobs {
 /* Thread: the one that makes the server. */
 void jobs_init(jobs *j);
 
-/* Open the queues. `shared`, `elsewhere` and `log` are to outlive them. Returns: 0, or -errno with `error` filled. Thread:
- * the one that starts the server, as of all that follow. */
-int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log, const run_limits *limits, char *error,
-              size_t size);
+/* Open the queues. `shared`, `elsewhere` and `log` are to outlive them. Returns: 0, or -errno with `error`
+ * filled. Thread: the one that starts the server, as of all that follow. */
+int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log,
+              const run_limits *limits, char *error, size_t size);
 
 /* Make what the app of that VM defines. Returns: 0, or -errno with `error` filled. */
 int jobs_define(jobs *j, vm *first, char *error, size_t size);
@@ -53,8 +55,11 @@ int jobs_listen(jobs *j, vm *first);
 /* The smallest limit of time of that, or `least` if it is smaller; 0 is none. */
 uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least);
 
-/* Start it, once the threads of the pool run. */
-void jobs_start(jobs *j, pool *p);
+/* That pool's threads are to run them: before these start. */
+void jobs_use(jobs *j, pool *p);
+
+/* Start what was made, once the threads of the pool run. */
+void jobs_start(jobs *j);
 
 /* The server begins to stop: nothing is taken any more. */
 void jobs_drain(jobs *j);
@@ -62,7 +67,8 @@ void jobs_drain(jobs *j);
 /* The pool has ended: settle what it has left. */
 void jobs_settle(jobs *j);
 
-/* Close the queues and free all. Fine at any time but between jobs_start and the pool's end. */
+/* Close the queues and free all. Fine at any time but between jobs_start and the pool's end; with no VM left,
+ * and before the pool is freed: what still waits for the queues is told by letters to its threads. */
 void jobs_fini(jobs *j);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "api/program/crash.h"
 #include "api/program/profile.h"
+#include "api/program/queue.h"
 #include "api/program/supervise.h"
 #include "api/program/top.h"
 
@@ -68,6 +69,8 @@ static int print_help(void)
          "read of\n"
          "                                         the context, and which --context suits that\n"
          "       poolsrv top [options] [HOST:PORT] watch a running server; poolsrv top --help says more\n"
+         "       poolsrv queue ls|peek|retry|purge look into a running server's queues; poolsrv queue --help "
+         "says more\n"
          "\n"
          "Options, as --name VALUE or --name=VALUE; --no-name turns a switch off:");
     for (size_t i = 0; i < n; i++)
@@ -240,17 +243,31 @@ static size_t count_routes(const ps_server *srv)
     return n;
 }
 
-/* A line for each: the route, and in a column of its own where it is defined. */
-static void print_routes(const ps_server *srv)
+typedef const char *named(const ps_server *srv, size_t i, const char **ret_where);
+
+static size_t widest(const ps_server *srv, named *at, size_t width)
 {
-    const char *where = NULL, *name;
-    size_t width = 0;
-    for (size_t i = 0; (name = ps_server_route(srv, i, &where)) != NULL; i++) {
+    const char *name;
+    for (size_t i = 0; (name = at(srv, i, NULL)) != NULL; i++) {
         size_t n = strlen(name);
         width = n > width ? n : width;
     }
-    for (size_t i = 0; (name = ps_server_route(srv, i, &where)) != NULL; i++)
+    return width;
+}
+
+static void print_all(const ps_server *srv, named *at, size_t width)
+{
+    const char *where = NULL, *name;
+    for (size_t i = 0; (name = at(srv, i, &where)) != NULL; i++)
         printf("%-*s  %s\n", (int)width, name, where);
+}
+
+/* A line for each, and for what runs beside them: in a column of its own where it is defined. */
+static void print_routes(const ps_server *srv)
+{
+    size_t width = widest(srv, ps_server_job, widest(srv, ps_server_route, 0));
+    print_all(srv, ps_server_route, width);
+    print_all(srv, ps_server_job, width);
 }
 
 static void on_ready(ps_server *srv, void *user)
@@ -357,7 +374,7 @@ static int usage_error(const ps_error *err)
     return EXIT_USAGE;
 }
 
-/* The subcommands that look at a running server and load no app. `words` is what follows the name, closed by
+/* The subcommands that ask a running server and load no app. `words` is what follows the name, closed by
  * NULL; they return 0 or a PS_E... code. Those with options of their own have a help of their own. */
 static const struct live {
     const char *name;
@@ -365,6 +382,7 @@ static const struct live {
     const char *help;
 } live_commands[] = {
     {"profile", profile_run, NULL},
+    {"queue", queue_run, queue_help},
     {"top", top_run, top_help},
 };
 

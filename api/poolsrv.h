@@ -203,6 +203,11 @@ PS_API const char *ps_server_address(const ps_server *srv, size_t i);
 /* The i-th route as "GET /users/:id" and where it is defined; NULL beyond the last. */
 PS_API const char *ps_server_route(const ps_server *srv, size_t i, const char **ret_where);
 
+/* What the app does beside requests, likewise: "QUEUE mails", "CLOCK task.every(\"5m\")" or "CHANNEL
+ * settings".
+ */
+PS_API const char *ps_server_job(const ps_server *srv, size_t i, const char **ret_where);
+
 /* The options as they are in force: after ps_server_load_file with what the app's api.config{} said and with
  * the numbers of threads. Good until ps_server_free. */
 PS_API const ps_options *ps_server_options(const ps_server *srv);

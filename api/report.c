@@ -315,5 +315,7 @@ int report_metrics(ps_server *srv, buf *out)
         err = add_memory(srv, out);
     if (err == 0)
         err = add_shared(srv, out);
+    if (err == 0)
+        err = report_jobs(srv, out);
     return err ? err : add_state(srv, out);
 }

@@ -36,6 +36,7 @@ static void leave(ps_server *srv)
 {
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
+    dicts_sync(srv->dicts);
     log_settle(srv->log);
 }
 
@@ -63,6 +64,7 @@ void ps_server_free(ps_server *srv)
     for (size_t i = 0; i < srv->route_name_count; i++)
         free(srv->route_names[i]);
     free(srv->route_names);
+    server_free_jobs(srv);
     free(srv->modules);
     pthread_mutex_destroy(&srv->bridge.lock);
     if (srv->stop_fd >= 0)

@@ -32,7 +32,7 @@ struct ps_server {
     buckets *buckets; /* of rate limits; it locks for itself */
     jobs jobs;
     remotes *stores; /* shared dictionaries elsewhere; likewise */
-    dicts *dicts; /* shared dictionaries; likewise */
+    dicts *dicts;    /* shared dictionaries; likewise */
     vms vms;
     vm_config vm_config;
     once told; /* [any] the globals that handlers made */
@@ -61,6 +61,8 @@ struct ps_server {
     double started_s;     /* when it began to run, since 1970; const from then on */
     char **route_names;   /* for ps_server_route */
     size_t route_name_count;
+    struct server_job *job_list; /* for ps_server_job */
+    size_t job_count;
 };
 
 /* How many cores are online. Threads: any. */
@@ -78,8 +80,15 @@ bool server_is_ready(ps_server *srv);
 /* How a VM of this server is made. Good as long as the server's modules stay. */
 vm_config server_vm_config(ps_server *srv);
 
+/* Keep the names for ps_server_job, and free them. Returns: 0 or PS_ENOMEM. */
+int server_list_jobs(ps_server *srv, vm *v);
+void server_free_jobs(ps_server *srv);
+
 /* Render /metrics. Thread: the admin's. Returns: 0 or -ENOMEM. */
 int report_metrics(ps_server *srv, buf *out);
+
+/* Its part that is about queues, consumers and the clock. Likewise. */
+int report_jobs(ps_server *srv, buf *out);
 
 /* Reload the app when one of its files changes (--dev). `loop` is the one ps_server_run runs. */
 typedef struct watch watch;

@@ -60,7 +60,15 @@ static void on_store_trouble(void *user, int level, const char *text)
 {
     static const log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO};
     ps_server *srv = user;
-    log_write(srv->log, levels[level], (str){0}, "a store: %s", text);
+    if (srv->log)
+        log_write(srv->log, levels[level], (str){0}, "a store: %s", text);
+}
+
+static void on_shared_trouble(void *user, int level, const char *text)
+{
+    ps_server *srv = user;
+    if (srv->log)
+        log_write(srv->log, (log_level)level, (str){0}, "%s", text);
 }
 
 typedef struct config_reader {
@@ -158,7 +166,7 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
     srv->buckets = buckets_new();
-    srv->dicts = dicts_new();
+    srv->dicts = dicts_new(&(dicts_config){.persists = true, .tell = on_shared_trouble, .user = srv});
     srv->stores = remotes_new(on_store_trouble, srv);
     if (!srv->buckets || !srv->dicts || !srv->stores)
         return error_set(err, PS_ENOMEM, "out of memory");
@@ -225,7 +233,7 @@ static int build_routes(ps_server *srv, ps_error *err)
         if (!(srv->route_names[srv->route_name_count] = strdup(name)))
             return error_set(err, PS_ENOMEM, "out of memory");
     }
-    return 0;
+    return server_list_jobs(srv, srv->first) == 0 ? 0 : error_set(err, PS_ENOMEM, "out of memory");
 }
 
 int ps_server_load_file(ps_server *srv, const char *path, ps_error *err)
@@ -249,6 +257,8 @@ int ps_server_load_file(ps_server *srv, const char *path, ps_error *err)
         bad = remake_first(srv, err);
     if (bad == 0)
         bad = build_routes(srv, err);
+    if (bad == 0 && dicts_start(srv->dicts) < 0)
+        bad = error_set(err, PS_ESYSTEM, "cannot start the thread that writes a shared dictionary");
     if (bad == 0)
         atomic_store(&srv->state, SERVER_LOADED);
     return bad;

@@ -53,11 +53,34 @@ static int on_admin_metrics(void *user, buf *out)
     return report_metrics(user, out);
 }
 
+static bool on_admin_refresh(void *user, void (*done)(void *with), void *with)
+{
+    jobs *j = &((ps_server *)user)->jobs;
+    return queue_stats_ask(&j->stats, j->queues, done, with);
+}
+
+static mq *on_admin_queues(void *user)
+{
+    return ((const ps_server *)user)->jobs.queues;
+}
+
+static void on_admin_consumers(void *user, void (*each)(void *to, const consumer *c), void *to)
+{
+    const jobs *j = &((const ps_server *)user)->jobs;
+    for (size_t i = 0; i < j->count; i++)
+        each(to, j->consumers[i]);
+}
+
 static int start_admin(ps_server *srv, char *error)
 {
     if (!srv->admin_listening.count)
         return 0;
-    admin_source source = {.user = srv, .ready = on_admin_ready, .metrics = on_admin_metrics};
+    admin_source source = {.user = srv,
+                           .ready = on_admin_ready,
+                           .metrics = on_admin_metrics,
+                           .refresh = on_admin_refresh,
+                           .queues = on_admin_queues,
+                           .consumers = on_admin_consumers};
     if (listen_start(&srv->admin_listening, error, ERROR_BYTES) < 0)
         return PS_ELISTEN;
     if (admin_start(srv->admin_listening.fds[0], &source, srv->log, &srv->admin) < 0) {
@@ -154,7 +177,8 @@ static int make_pool(ps_server *srv, char *error)
 static int start(ps_server *srv, char *error)
 {
     run_limits limits = server_limits(srv);
-    if (jobs_open(&srv->jobs, srv->opt.queue, srv->dicts, srv->stores, srv->log, &limits, error, ERROR_BYTES) < 0)
+    if (jobs_open(&srv->jobs, srv->opt.queue, srv->dicts, srv->stores, srv->log, &limits, error,
+                  ERROR_BYTES) < 0)
         return PS_ESYSTEM;
     if (vm_on_start(srv->first, false, error, ERROR_BYTES) != 0)
         return PS_EAPP;
@@ -187,6 +211,7 @@ static int start(ps_server *srv, char *error)
     bad = start_admin(srv, error);
     if (bad)
         return bad;
+    jobs_use(&srv->jobs, srv->pool);
     int err = pool_start(srv->pool);
     if (err) {
         if (srv->bridge.error[0])
@@ -195,7 +220,7 @@ static int start(ps_server *srv, char *error)
             snprintf(error, ERROR_BYTES, "cannot start the threads: %s", strerror(-err));
         return srv->bridge.error[0] ? PS_EAPP : PS_ESYSTEM;
     }
-    jobs_start(&srv->jobs, srv->pool);
+    jobs_start(&srv->jobs);
     return 0;
 }
 
@@ -290,6 +315,18 @@ static int stop_app(ps_server *srv, char *error)
     return err ? PS_EAPP : 0;
 }
 
+/* VMs use the queues in their last functions, and the queues the pool's threads as an address. */
+static void end(ps_server *srv)
+{
+    vms_fini(&srv->vms);
+    jobs_fini(&srv->jobs);
+    remotes_settle(srv->stores); /* what ends there is told to a thread's inbox */
+    pool_free(srv->pool);
+    srv->pool = NULL;
+    crowd_free(srv->crowd);
+    srv->crowd = NULL;
+}
+
 int ps_server_run(ps_server *srv, ps_error *err)
 {
     char error[ERROR_BYTES] = "";
@@ -314,18 +351,14 @@ int ps_server_run(ps_server *srv, ps_error *err)
     if (srv->lost)
         return result;
     srv->lost = srv->pool && lost_any(&srv->pool->lost);
-    if (!srv->lost) {
+    if (!srv->lost)
         jobs_settle(&srv->jobs);
-        remotes_settle(srv->stores); /* what ends there is told to a thread's inbox */
-        pool_free(srv->pool);
-        srv->pool = NULL;
-        crowd_free(srv->crowd);
-        srv->crowd = NULL;
-    }
     if (result == 0 || result == PS_EGRACE) {
         int stopped = stop_app(srv, error);
         result = result ? result : stopped;
     }
+    if (!srv->lost)
+        end(srv);
     if (result && result != PS_EGRACE)
         error_set(err, result, "%s", error);
     return result;

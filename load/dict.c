@@ -68,7 +68,7 @@ static dict_entry *new_entry(uint64_t hash, str key, int64_t value)
     e->hash = hash;
     e->key_bytes = (uint32_t)key.n;
     e->type = DICT_INTEGER;
-    e->integer = value;
+    atomic_init(&e->digits, (uint64_t)value);
     memcpy(e->bytes, key.p, key.n);
     return e;
 }
@@ -77,7 +77,7 @@ static int64_t read_entry(dict_entry *e)
 {
     if (!atomic_load_explicit(&e->used, memory_order_relaxed))
         atomic_store_explicit(&e->used, 1, memory_order_relaxed);
-    return e->integer;
+    return (int64_t)atomic_load_explicit(&e->digits, memory_order_relaxed);
 }
 
 /* --- the ways --- */
@@ -104,13 +104,15 @@ static void locked_op(part *p, uint64_t hash, str key, bool write)
     dict_entry *e = new_entry(hash, key, 5);
     dict_table_grow(&p->table, &row, &bytes);
     free(row);
-    free(dict_table_put(&p->table, e));
+    dict_place at = dict_table_seek(&p->table, hash, key);
+    dict_table_put(&p->table, at, e);
+    free(at.now);
 }
 
 static void rwlock_op(worker *w, str key, bool write)
 {
     (void)w;
-    uint64_t hash = siphash(&hash_key, key.p, key.n);
+    uint64_t hash = siphash_1_3(&hash_key, key.p, key.n);
     part *p = &parts[hash >> (64 - PART_BITS)];
     if (write)
         pthread_rwlock_wrlock(&p->rwlock);
@@ -123,7 +125,7 @@ static void rwlock_op(worker *w, str key, bool write)
 static void mutex_op(worker *w, str key, bool write)
 {
     (void)w;
-    uint64_t hash = siphash(&hash_key, key.p, key.n);
+    uint64_t hash = siphash_1_3(&hash_key, key.p, key.n);
     part *p = &parts[hash >> (64 - PART_BITS)];
     pthread_mutex_lock(&p->mutex);
     locked_op(p, hash, key, write);
@@ -173,7 +175,7 @@ static struct ck_malloc ck_memory = {.malloc = ck_alloc, .free = ck_release};
 
 static void ck_op(worker *w, str key, bool write)
 {
-    uint64_t hash = siphash(&hash_key, key.p, key.n);
+    uint64_t hash = siphash_1_3(&hash_key, key.p, key.n);
     part *p = &parts[hash >> (64 - PART_BITS)];
     if (write) {
         void *old = NULL;

@@ -139,15 +139,14 @@ void dict_port_free(dict_port *p)
 
 void dict_drop(dict_port *p, dict_entry *e)
 {
-    size_t bytes = dict_entry_cost(e);
-    dict_room_give(p->dict, bytes);
-    epoch_drop(&p->dict->epoch, &p->member, &e->garbage, bytes);
+    epoch_drop(&p->dict->epoch, &p->member, &e->garbage, dict_entry_cost(e));
 }
 
-void dict_take_out(dict_shard *s, dict_entry *e)
+void dict_take_out(dict *d, dict_shard *s, dict_entry *e)
 {
     s->mortal -= dict_is_mortal(e);
     dict_table_remove(&s->table, e);
+    dict_room_give(d, dict_entry_cost(e));
 }
 
 /* --- reading --- */
@@ -164,54 +163,103 @@ static int copy_out(const dict_entry *e, buf *into, dict_value *ret)
 {
     into->n = 0;
     ret->type = (dict_type)e->type;
-    if (ret->type == DICT_INTEGER)
-        ret->integer = e->integer;
-    else if (ret->type == DICT_FLOAT)
-        ret->number = e->number;
+    if (dict_is_number(e->type))
+        dict_get_number(e, ret);
     return e->value_bytes ? buf_add(into, dict_entry_value(e).p, e->value_bytes) : 0;
 }
 
-/* The entry of that key, unless it has ended. Thread: inside a section. */
-static dict_entry *find(dict *d, str key)
+/* The entry of that key, unless it has ended. Thread: inside a section, or the holder of the lock. */
+static dict_entry *find(dict *d, uint64_t hash, str key)
 {
-    uint64_t hash = dict_hash(d, key);
     dict_entry *e = dict_table_find(&dict_shard_of(d, hash)->table, hash, key);
     return e && !dict_is_over(d, e) ? e : NULL;
 }
 
-int dict_get(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_version)
+/* A number and its version are two words, which only a writer sees together. */
+static int get_number(dict_port *p, uint64_t hash, str key, dict_value *ret, uint64_t *ret_version)
+{
+    dict_shard *s = dict_shard_of(p->dict, hash);
+    int err = -EAGAIN;
+    pthread_mutex_lock(&s->lock);
+    const dict_entry *e = find(p->dict, hash, key);
+    if (e && dict_is_number(e->type)) {
+        dict_get_number(e, ret);
+        *ret_version = e->version;
+        err = 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+/* Returns: as dict_get; -EAGAIN when it is a number whose version is wanted. */
+static int get(dict_port *p, uint64_t hash, str key, buf *into, dict_value *ret, uint64_t *ret_version)
 {
     dict *d = p->dict;
-    uint64_t version = 0;
     int err = -ENOENT;
     epoch_enter(&d->epoch, &p->member);
-    dict_entry *e = find(d, key);
+    dict_entry *e = find(d, hash, key);
     if (e) {
         mark_used(e);
         err = copy_out(e, into, ret);
-        version = e->version;
+        if (ret_version && dict_is_number(e->type))
+            err = -EAGAIN;
+        else if (ret_version)
+            *ret_version = e->version;
+    }
+    epoch_leave(&p->member);
+    ret->bytes.p = into->p;
+    ret->bytes.n = into->n;
+    return err;
+}
+
+int dict_get(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_version)
+{
+    uint64_t hash = dict_hash(p->dict, key);
+    int err;
+    if (ret_version)
+        *ret_version = 0;
+    do {
+        err = get(p, hash, key, into, ret, ret_version);
+        if (err == -EAGAIN)
+            err = get_number(p, hash, key, ret, ret_version);
+    } while (err == -EAGAIN);
+    count(err == -ENOENT ? &p->misses : &p->hits);
+    return err;
+}
+
+/* Of one that has not ended: at least 1. */
+static uint64_t ttl_of(const dict *d, const dict_entry *e)
+{
+    uint64_t expires_ns = atomic_load_explicit(&e->expires_ns, memory_order_relaxed);
+    uint64_t now_ns = expires_ns ? d->now_ns() : 0;
+    if (!expires_ns)
+        return UINT64_MAX;
+    return expires_ns > now_ns ? expires_ns - now_ns : 1;
+}
+
+int dict_peek(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_ttl_ns)
+{
+    dict *d = p->dict;
+    int err = -ENOENT;
+    epoch_enter(&d->epoch, &p->member);
+    const dict_entry *e = find(d, dict_hash(d, key), key);
+    if (e) {
+        err = copy_out(e, into, ret);
+        *ret_ttl_ns = ttl_of(d, e);
     }
     epoch_leave(&p->member);
     ret->bytes = (str){into->p, into->n};
-    count(e ? &p->hits : &p->misses);
-    if (ret_version)
-        *ret_version = version;
     return err;
 }
 
 uint64_t dict_ttl_ns(dict_port *p, str key)
 {
     dict *d = p->dict;
-    uint64_t left = 0;
     epoch_enter(&d->epoch, &p->member);
-    dict_entry *e = find(d, key);
-    if (e) {
-        uint64_t expires_ns = atomic_load_explicit(&e->expires_ns, memory_order_relaxed);
-        uint64_t now_ns = expires_ns ? d->now_ns() : 0;
-        left = !expires_ns ? UINT64_MAX : expires_ns > now_ns ? expires_ns - now_ns : 0;
-    }
+    const dict_entry *e = find(d, dict_hash(d, key), key);
+    uint64_t left_ns = e ? ttl_of(d, e) : 0;
     epoch_leave(&p->member);
-    return left;
+    return left_ns;
 }
 
 static int add_key(const dict_entry *e, buf *into)

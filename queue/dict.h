@@ -11,6 +11,10 @@
  * max_bytes, each entry counted with DICT_ENTRY_BYTES beside its key and value. What was replaced is freed
  * a little later, and a port keeps a 64th of max_bytes of it at most, or 16 KiB.
  *
+ * Other ways were measured beside it (load/dict.c: nine reads and a change in ten operations, 1000 keys).
+ * With two threads an operation took 45 ns here, 53 with a mutex for each part, 62 with a reader-writer lock,
+ * 68 with ck_hs and ck_epoch. With locks a reader also waits when their holder loses its core.
+ *
  * Threads: a port is used by one thread at a time; each VM has its own. */
 #ifndef QUEUE_DICT_H
 #define QUEUE_DICT_H
@@ -75,6 +79,9 @@ void dict_port_free(dict_port *p);
  * Returns: 0 with the value and, if wanted, its version; -ENOENT with version 0; -ENOMEM. */
 int dict_get(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_version);
 
+/* The same without its being a use; with the nanoseconds until it ends, UINT64_MAX if it has no end. */
+int dict_peek(dict_port *p, str key, buf *into, dict_value *ret, uint64_t *ret_ttl_ns);
+
 /* Returns: the nanoseconds until it ends, UINT64_MAX if it has no end, 0 if it is not there. */
 uint64_t dict_ttl_ns(dict_port *p, str key);
 
@@ -138,7 +145,8 @@ typedef enum dict_event {
     DICT_FLUSHED /* all of it; the key is empty */
 } dict_event;
 
-/* Told after a change, on the thread that made it, without a lock: it may use ports of its own thread. Of two
+/* Told after a change, on the thread that made it, so by several at a time, and without a lock: it may use
+ * ports of its own thread. Of two
  * changes at a time either may come first, so look at what is there. The caller's memory while it watches;
  * the last fields are the dictionary's. */
 typedef struct dict_watcher {

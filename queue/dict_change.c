@@ -1,5 +1,5 @@
-/* Changing a dictionary. An entry is made before the lock is taken and dropped after it is given back, so a
- * writer holds it for a search and a store. */
+/* Changing a dictionary. An entry is made before the lock is taken, and what it replaces is dropped after it
+ * is given back, so a writer holds it for a search and a store. A number is changed where it is. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -18,50 +18,95 @@ static uint64_t end_of(const dict *d, uint64_t ttl_ns)
     return ttl_ns < UINT64_MAX - now_ns ? now_ns + ttl_ns : UINT64_MAX;
 }
 
-static void set_value(dict_entry *e, const dict_value *v)
-{
-    e->type = (uint8_t)v->type;
-    if (v->type == DICT_INTEGER)
-        e->integer = v->integer;
-    else if (v->type == DICT_FLOAT)
-        e->number = v->number;
-}
+/* --- entries --- */
 
-/* Make an entry, and take the bytes that it costs. */
-static int make_entry(dict_port *p, uint64_t hash, str key, const dict_value *v, uint64_t ttl_ns,
-                      dict_entry **ret_e)
+static int make_entry(const dict *d, uint64_t hash, str key, const dict_value *v, dict_entry **ret_e)
 {
     str bytes = has_bytes(v) ? v->bytes : (str){0};
     if (key.n > DICT_KEY_BYTES_MAX)
         return -EINVAL;
-    if (bytes.n > UINT32_MAX)
+    if (bytes.n > UINT32_MAX || DICT_ENTRY_BYTES + key.n + bytes.n > dict_max_bytes(d))
         return -EFBIG;
-    int err = dict_room_take(p, DICT_ENTRY_BYTES + key.n + bytes.n);
-    if (err)
-        return err;
     dict_entry *e = malloc(sizeof(*e) + key.n + bytes.n);
-    if (!e) {
-        dict_room_give(p->dict, DICT_ENTRY_BYTES + key.n + bytes.n);
+    if (!e)
         return -ENOMEM;
-    }
     e->hash = hash;
     e->key_bytes = (uint32_t)key.n;
     e->value_bytes = (uint32_t)bytes.n;
-    set_value(e, v);
-    atomic_init(&e->expires_ns, end_of(p->dict, ttl_ns));
+    e->type = (uint8_t)v->type;
+    dict_set_number(e, v);
+    atomic_init(&e->expires_ns, 0);
     atomic_init(&e->used, 1);
-    memcpy(e->bytes, key.p, key.n);
+    if (key.n)
+        memcpy(e->bytes, key.p, key.n);
     if (bytes.n)
         memcpy(e->bytes + key.n, bytes.p, bytes.n);
     *ret_e = e;
     return 0;
 }
 
-/* It was never in the table. */
-static void unmake_entry(dict *d, dict_entry *e)
+static uint64_t end_in(const dict_entry *e)
 {
-    dict_room_give(d, dict_entry_cost(e));
-    free(e);
+    return atomic_load_explicit(&e->expires_ns, memory_order_relaxed);
+}
+
+static void set_end(dict_entry *e, uint64_t expires_ns)
+{
+    atomic_store_explicit(&e->expires_ns, expires_ns, memory_order_relaxed);
+}
+
+/* Of one in the table. Thread: the holder of the lock. */
+static void move_end(dict_shard *s, dict_entry *e, uint64_t expires_ns)
+{
+    s->mortal -= dict_is_mortal(e);
+    set_end(e, expires_ns);
+    s->mortal += dict_is_mortal(e);
+}
+
+/* --- storing --- */
+
+/* A change under way. */
+typedef struct change {
+    dict_port *port;
+    dict_shard *shard;
+    uint64_t hash;
+    str key;
+    const dict_change *how;
+    uint64_t expires_ns;
+    uint64_t version;   /* out */
+    dict_entry *fresh;  /* made for it; NULL: not yet, or stored */
+    dict_entry *old;    /* out of the table, to be dropped when the lock is given back ... */
+    dict_entry *ended;  /* ... also */
+    epoch_garbage *row; /* ... also, at once */
+    size_t row_bytes;
+} change;
+
+static void begin(change *c, dict_port *p, str key, const dict_change *how)
+{
+    *c = (change){.port = p, .key = key, .how = how, .hash = dict_hash(p->dict, key)};
+    c->shard = dict_shard_of(p->dict, c->hash);
+    c->expires_ns = end_of(p->dict, how->ttl_ns);
+}
+
+/* What it has taken out is let go of, others are told. Thread: no lock. */
+static void end(change *c, int err)
+{
+    dict *d = c->port->dict;
+    free(c->fresh);
+    if (c->old)
+        dict_drop(c->port, c->old);
+    if (c->ended) {
+        dict_tell(d, DICT_EXPIRED, dict_entry_key(c->ended), c->ended->version);
+        dict_drop(c->port, c->ended);
+    }
+    if (err == 0)
+        dict_tell(d, DICT_STORED, c->key, c->version);
+}
+
+/* The entry that is there, in its time. Thread: the holder of the lock. */
+static dict_entry *present(dict *d, dict_entry *e)
+{
+    return e && !dict_is_over(d, e) ? e : NULL;
 }
 
 static int judge(const dict_change *how, const dict_entry *now)
@@ -78,167 +123,171 @@ static int judge(const dict_change *how, const dict_entry *now)
     }
 }
 
-/* The entry that is there, in its time. Thread: the holder of the lock, or a reader. */
-static dict_entry *present(dict *d, dict_shard *s, uint64_t hash, str key)
+/* Put a number in the place of one. Thread: the holder of the lock. */
+static void renumber(change *c, dict_entry *e, const dict_value *v, uint64_t expires_ns)
 {
-    dict_entry *e = dict_table_find(&s->table, hash, key);
-    return e && !dict_is_over(d, e) ? e : NULL;
+    dict_set_number(e, v);
+    if (expires_ns != end_in(e))
+        move_end(c->shard, e, expires_ns);
+    atomic_store_explicit(&e->used, 1, memory_order_relaxed);
+    c->version = e->version = ++c->shard->version;
+    c->ended = dict_room_sweep(c->port->dict, c->shard);
 }
 
-/* What a change has taken out of the table, to be dropped when the lock is given back. */
-typedef struct leavings {
-    dict_entry *old; /* replaced */
-    dict_entry *expired;
-    epoch_garbage *row;
-    size_t row_bytes;
-} leavings;
-
-static void drop_leavings(dict_port *p, leavings *l)
+/* Store the fresh entry. Thread: the holder of the lock. Returns: 0, or -ENOSPC, -ENOMEM with nothing
+ * changed.
+ */
+static int store(change *c, dict_place at)
 {
-    if (l->old)
-        dict_drop(p, l->old);
-    if (l->row)
-        epoch_drop(&p->dict->epoch, &p->member, l->row, l->row_bytes);
-    if (!l->expired)
-        return;
-    dict_tell(p->dict, DICT_EXPIRED, dict_entry_key(l->expired), l->expired->version);
-    dict_drop(p, l->expired);
-}
-
-static void copy_end(dict_entry *to, const dict_entry *from)
-{
-    uint64_t expires_ns = atomic_load_explicit(&from->expires_ns, memory_order_relaxed);
-    atomic_store_explicit(&to->expires_ns, expires_ns, memory_order_relaxed);
-}
-
-/* Put an entry in. Thread: the holder of the lock. */
-static int store(dict *d, dict_shard *s, dict_entry *e, leavings *l)
-{
-    int err = dict_table_grow(&s->table, &l->row, &l->row_bytes);
-    if (err)
-        return err;
-    e->version = ++s->version;
-    l->old = dict_table_put(&s->table, e);
-    s->mortal += dict_is_mortal(e);
-    s->mortal -= l->old && dict_is_mortal(l->old);
-    l->expired = dict_room_sweep(d, s);
+    dict *d = c->port->dict;
+    dict_shard *s = c->shard;
+    if (!dict_room_take(d, dict_entry_cost(c->fresh), at.now ? dict_entry_cost(at.now) : 0))
+        return -ENOSPC;
+    c->version = c->fresh->version = ++s->version;
+    s->mortal += dict_is_mortal(c->fresh);
+    s->mortal -= at.now && dict_is_mortal(at.now);
+    c->old = at.now;
+    dict_table_put(&s->table, at, c->fresh);
+    c->fresh = NULL;
+    c->ended = dict_room_sweep(d, s);
     return 0;
 }
 
-/* Before anything is dropped to make room: is there any sense in it? */
-static int judge_early(dict_port *p, dict_shard *s, uint64_t hash, str key, const dict_change *how)
+/* One try of a change. Thread: the holder of the lock. Returns: -ENODATA when an entry has to be made first.
+ */
+typedef int change_try(change *c, dict_place at, void *user);
+
+/* Thread: takes the lock. */
+static int try_once(change *c, change_try *attempt, void *user)
 {
-    if (how->when == DICT_ALWAYS)
-        return 0;
-    epoch_enter(&p->dict->epoch, &p->member);
-    int err = judge(how, present(p->dict, s, hash, key));
-    epoch_leave(&p->member);
+    pthread_mutex_lock(&c->shard->lock);
+    int err = dict_table_grow(&c->shard->table, &c->row, &c->row_bytes);
+    if (err == 0)
+        err = attempt(c, dict_table_seek(&c->shard->table, c->hash, c->key), user);
+    pthread_mutex_unlock(&c->shard->lock);
+    if (c->row)
+        epoch_drop(&c->port->dict->epoch, &c->port->member, c->row, c->row_bytes);
     return err;
 }
 
-/* Thread: the holder of the lock. */
-static int put(dict *d, dict_shard *s, dict_entry *e, const dict_change *how, leavings *l)
+/* There was no room. Returns: 0 if there may be now. */
+static int make_room(change *c)
 {
-    if (how->when == DICT_ALWAYS)
-        return store(d, s, e, l);
-    dict_entry *now = present(d, s, e->hash, dict_entry_key(e));
-    int err = judge(how, now);
+    dict *d = c->port->dict;
+    if (d->keeps)
+        return -ENOSPC;
+    if (dict_entry_cost(c->fresh) > dict_max_bytes(d))
+        return -EFBIG; /* it has become less */
+    dict_room_make(c->port);
+    return 0;
+}
+
+/* Try, until there is an entry and room for it. */
+static int run(change *c, const dict_value *v, change_try *attempt, void *user)
+{
+    for (;;) {
+        int err = try_once(c, attempt, user);
+        if (err == -ENODATA)
+            err = make_entry(c->port->dict, c->hash, c->key, v, &c->fresh);
+        else if (err == -ENOSPC)
+            err = make_room(c);
+        else
+            return err;
+        if (err)
+            return err;
+    }
+}
+
+static int try_put(change *c, dict_place at, void *user)
+{
+    const dict_value *v = user;
+    dict_entry *now = present(c->port->dict, at.now);
+    int err = judge(c->how, now);
     if (err)
         return err;
-    if (now && how->keeps_end && how->ttl_ns == 0)
-        copy_end(e, now);
-    return store(d, s, e, l);
+    uint64_t expires_ns = now && c->how->keeps_end && c->how->ttl_ns == 0 ? end_in(now) : c->expires_ns;
+    if (now && dict_is_number(now->type) && now->type == (uint8_t)v->type) {
+        renumber(c, now, v, expires_ns);
+        return 0;
+    }
+    if (!c->fresh)
+        return -ENODATA;
+    set_end(c->fresh, expires_ns);
+    return store(c, at);
 }
 
 int dict_put(dict_port *p, str key, const dict_value *value, const dict_change *how, uint64_t *ret_version)
 {
-    dict *d = p->dict;
-    uint64_t hash = dict_hash(d, key), version;
-    dict_shard *s = dict_shard_of(d, hash);
-    dict_entry *e;
-    leavings l = {0};
-    int err = judge_early(p, s, hash, key, how);
+    change c;
+    dict_value v = *value;
+    int err = 0;
+    begin(&c, p, key, how);
+    if (has_bytes(value)) /* it will be needed; a number may find one in its place */
+        err = how->when == DICT_ALWAYS ? make_entry(p->dict, c.hash, key, value, &c.fresh) : 0;
     if (err == 0)
-        err = make_entry(p, hash, key, value, how->ttl_ns, &e);
-    if (err)
-        return err;
-    pthread_mutex_lock(&s->lock);
-    err = put(d, s, e, how, &l);
-    version = s->version;
-    pthread_mutex_unlock(&s->lock);
-    if (err) {
-        unmake_entry(d, e);
-        return err;
-    }
-    drop_leavings(p, &l);
-    dict_tell(d, DICT_STORED, key, version);
-    if (ret_version)
-        *ret_version = version;
-    return 0;
-}
-
-/* --- numbers --- */
-
-/* Add to *sum. */
-static int add_number(dict_value *sum, const dict_value *to)
-{
-    if (sum->type == DICT_INTEGER && to->type == DICT_INTEGER)
-        return __builtin_add_overflow(to->integer, sum->integer, &sum->integer) ? -ERANGE : 0;
-    if (to->type != DICT_INTEGER && to->type != DICT_FLOAT)
-        return -EDOM;
-    double a = to->type == DICT_INTEGER ? (double)to->integer : to->number;
-    double b = sum->type == DICT_INTEGER ? (double)sum->integer : sum->number;
-    *sum = (dict_value){.type = DICT_FLOAT, .number = a + b};
-    return 0;
-}
-
-/* Thread: the holder of the lock. */
-static int add_to(dict *d, dict_shard *s, dict_entry *e, dict_value *value, const dict_value *init,
-                  leavings *l)
-{
-    dict_value was = *init, sum = *value;
-    dict_entry *now = present(d, s, e->hash, dict_entry_key(e));
-    if (now) {
-        was = (dict_value){.type = (dict_type)now->type};
-        if (was.type == DICT_INTEGER)
-            was.integer = now->integer;
-        else if (was.type == DICT_FLOAT)
-            was.number = now->number;
-        copy_end(e, now);
-    }
-    int err = add_number(&sum, &was);
-    if (err)
-        return err;
-    set_value(e, &sum);
-    err = store(d, s, e, l);
-    if (err == 0)
-        *value = sum;
+        err = run(&c, value, try_put, &v);
+    end(&c, err);
+    if (err == 0 && ret_version)
+        *ret_version = c.version;
     return err;
+}
+
+/* --- adding --- */
+
+typedef struct addition {
+    const dict_value *by, *init;
+    dict_value sum;
+} addition;
+
+static int add_numbers(const dict_value *a, const dict_value *b, dict_value *ret)
+{
+    if (a->type == DICT_INTEGER && b->type == DICT_INTEGER) {
+        ret->type = DICT_INTEGER;
+        return __builtin_add_overflow(a->integer, b->integer, &ret->integer) ? -ERANGE : 0;
+    }
+    if (!dict_is_number((uint8_t)a->type))
+        return -EDOM;
+    double x = a->type == DICT_INTEGER ? (double)a->integer : a->number;
+    double y = b->type == DICT_INTEGER ? (double)b->integer : b->number;
+    *ret = (dict_value){.type = DICT_FLOAT, .number = x + y};
+    return 0;
+}
+
+static int try_add(change *c, dict_place at, void *user)
+{
+    addition *a = user;
+    dict_entry *now = present(c->port->dict, at.now);
+    dict_value was = {.type = now ? (dict_type)now->type : DICT_NULL};
+    if (now)
+        dict_get_number(now, &was);
+    int err = add_numbers(now ? &was : a->init, a->by, &a->sum);
+    if (err)
+        return err;
+    if (now && now->type == (uint8_t)a->sum.type) {
+        renumber(c, now, &a->sum, end_in(now));
+        return 0;
+    }
+    if (!c->fresh)
+        return -ENODATA;
+    c->fresh->type = (uint8_t)a->sum.type;
+    dict_set_number(c->fresh, &a->sum);
+    set_end(c->fresh, now ? end_in(now) : c->expires_ns);
+    return store(c, at);
 }
 
 int dict_add(dict_port *p, str key, dict_value *value, const dict_value *init, uint64_t ttl_ns,
              uint64_t *ret_version)
 {
-    dict *d = p->dict;
-    uint64_t hash = dict_hash(d, key);
-    dict_shard *s = dict_shard_of(d, hash);
-    dict_entry *e;
-    leavings l = {0};
-    int err = make_entry(p, hash, key, value, ttl_ns, &e);
+    change c;
+    addition a = {.by = value, .init = init};
+    begin(&c, p, key, &(dict_change){.when = DICT_ALWAYS, .ttl_ns = ttl_ns});
+    int err = run(&c, value, try_add, &a);
+    end(&c, err);
     if (err)
         return err;
-    pthread_mutex_lock(&s->lock);
-    err = add_to(d, s, e, value, init, &l);
-    uint64_t version = s->version;
-    pthread_mutex_unlock(&s->lock);
-    if (err) {
-        unmake_entry(d, e);
-        return err;
-    }
-    drop_leavings(p, &l);
-    dict_tell(d, DICT_STORED, key, version);
+    *value = a.sum;
     if (ret_version)
-        *ret_version = version;
+        *ret_version = c.version;
     return 0;
 }
 
@@ -258,10 +307,10 @@ int dict_delete(dict_port *p, str key, const dict_change *how)
     uint64_t hash = dict_hash(d, key);
     dict_shard *s = dict_shard_of(d, hash);
     pthread_mutex_lock(&s->lock);
-    dict_entry *e = dict_table_find(&s->table, hash, key);
-    int err = judge_present(how, e && !dict_is_over(d, e) ? e : NULL);
+    dict_entry *e = present(d, dict_table_find(&s->table, hash, key));
+    int err = judge_present(how, e);
     if (err == 0)
-        dict_take_out(s, e);
+        dict_take_out(d, s, e);
     pthread_mutex_unlock(&s->lock);
     if (err)
         return err;
@@ -276,12 +325,10 @@ int dict_touch(dict_port *p, str key, const dict_change *how)
     uint64_t hash = dict_hash(d, key), version = 0;
     dict_shard *s = dict_shard_of(d, hash);
     pthread_mutex_lock(&s->lock);
-    dict_entry *e = present(d, s, hash, key);
+    dict_entry *e = present(d, dict_table_find(&s->table, hash, key));
     int err = judge_present(how, e);
     if (err == 0) {
-        s->mortal -= dict_is_mortal(e);
-        atomic_store_explicit(&e->expires_ns, end_of(d, how->ttl_ns), memory_order_relaxed);
-        s->mortal += dict_is_mortal(e);
+        move_end(s, e, end_of(d, how->ttl_ns));
         version = e->version;
     }
     pthread_mutex_unlock(&s->lock);
@@ -299,6 +346,22 @@ static void drop_row(dict_port *p, dict_row *r)
     epoch_drop(&p->dict->epoch, &p->member, dict_row_garbage(r), dict_row_bytes(r));
 }
 
+/* Thread: the holder of the lock. */
+static dict_row *clear(dict *d, dict_shard *s)
+{
+    dict_row *r = dict_table_clear(&s->table);
+    if (!r)
+        return NULL;
+    dict_table_view v = {r, dict_row_slots(r)};
+    size_t bytes = 0;
+    for (size_t i = 0; i < v.end; i++)
+        if (dict_table_at(v, i))
+            bytes += dict_entry_cost(dict_table_at(v, i));
+    dict_room_give(d, bytes);
+    s->mortal = 0;
+    return r;
+}
+
 int dict_flush(dict_port *p)
 {
     dict *d = p->dict;
@@ -306,8 +369,7 @@ int dict_flush(dict_port *p)
     for (size_t i = 0; i < DICT_SHARDS && err == 0; i++) {
         dict_shard *s = &d->shards[i];
         pthread_mutex_lock(&s->lock);
-        dict_row *r = dict_table_clear(&s->table);
-        s->mortal = r ? 0 : s->mortal;
+        dict_row *r = clear(d, s);
         pthread_mutex_unlock(&s->lock);
         if (r)
             drop_row(p, r);

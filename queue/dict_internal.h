@@ -49,7 +49,7 @@ struct dict_port {
 
 static inline uint64_t dict_hash(const dict *d, str key)
 {
-    return siphash(&d->hash_key, key.p, key.n);
+    return siphash_1_3(&d->hash_key, key.p, key.n);
 }
 
 static inline dict_shard *dict_shard_of(dict *d, uint64_t hash)
@@ -73,18 +73,46 @@ static inline size_t dict_entry_cost(const dict_entry *e)
     return DICT_ENTRY_BYTES + (size_t)e->key_bytes + e->value_bytes;
 }
 
-/* It is out of its table: its bytes are free for others, its memory soon. Thread: the port's, no lock. */
+/* It is out of its table: free it when nobody looks at it any more. Thread: the port's, no lock. */
 void dict_drop(dict_port *p, dict_entry *e);
 
-/* Take it out of the shard. Thread: the holder of its lock. */
-void dict_take_out(dict_shard *s, dict_entry *e);
+/* Take it out of the shard, and its bytes off the sum. Thread: the holder of its lock. */
+void dict_take_out(dict *d, dict_shard *s, dict_entry *e);
+
+static inline bool dict_is_number(uint8_t type)
+{
+    return type == DICT_INTEGER || type == DICT_FLOAT;
+}
+
+/* Field by field: a copy of the whole, just written in parts, would wait for them. */
+static inline void dict_get_number(const dict_entry *e, dict_value *ret)
+{
+    uint64_t digits = atomic_load_explicit(&e->digits, memory_order_relaxed);
+    ret->type = (dict_type)e->type;
+    if (e->type == DICT_INTEGER)
+        ret->integer = (int64_t)digits;
+    else
+        memcpy(&ret->number, &digits, sizeof(digits));
+}
+
+/* Thread: the holder of the lock, or the maker of the entry. */
+static inline void dict_set_number(dict_entry *e, const dict_value *v)
+{
+    uint64_t digits = (uint64_t)v->integer;
+    if (v->type != DICT_INTEGER)
+        memcpy(&digits, &v->number, sizeof(digits));
+    atomic_store_explicit(&e->digits, digits, memory_order_relaxed);
+}
 
 /* --- dict_room --- */
 
-/* Have so many bytes for an entry, whatever must go for it. Thread: the port's, no lock.
- * Returns: 0, -ENOSPC, -EFBIG. */
-int dict_room_take(dict_port *p, size_t bytes);
+/* Have `more` bytes for an entry in place of one with `less`. Thread: the holder of a lock, who stores it
+ * before giving that back. Returns: whether there is room. */
+bool dict_room_take(dict *d, size_t more, size_t less);
 void dict_room_give(dict *d, size_t bytes);
+
+/* Drop something. Thread: the port's, no lock. */
+void dict_room_make(dict_port *p);
 
 /* Take out an entry that has ended, of the next few, or return NULL. Thread: the holder of the lock. */
 dict_entry *dict_room_sweep(dict *d, dict_shard *s);

@@ -5,14 +5,7 @@
 
 enum { SLOTS_LEAST = 16 };
 
-struct dict_row {
-    epoch_garbage garbage;
-    size_t mask;
-    _Atomic(dict_entry *) slots[];
-};
-
-/* What a removed entry leaves. */
-static dict_entry mark;
+dict_entry dict_table_mark = {.key_bytes = UINT32_MAX};
 
 static dict_row *row_new(size_t slots)
 {
@@ -72,24 +65,9 @@ void dict_table_fini(dict_table *t)
 {
     dict_row *r = row_of(t);
     for (size_t i = 0; r && i <= r->mask; i++)
-        if (load(r, i) != &mark)
+        if (load(r, i) != &dict_table_mark)
             free(load(r, i));
     free(r);
-}
-
-static bool is_it(const dict_entry *e, uint64_t hash, str key)
-{
-    return e != &mark && e->hash == hash && e->key_bytes == key.n && memcmp(e->bytes, key.p, key.n) == 0;
-}
-
-dict_entry *dict_table_find(dict_table *t, uint64_t hash, str key)
-{
-    dict_row *r = row_of(t);
-    for (size_t i = hash;; i++) {
-        dict_entry *e = load(r, i);
-        if (!e || is_it(e, hash, key))
-            return e;
-    }
 }
 
 dict_table_view dict_table_look(dict_table *t)
@@ -101,7 +79,7 @@ dict_table_view dict_table_look(dict_table *t)
 dict_entry *dict_table_at(dict_table_view v, size_t i)
 {
     dict_entry *e = load(v.row, i);
-    return e == &mark ? NULL : e;
+    return e == &dict_table_mark ? NULL : e;
 }
 
 /* --- the writer --- */
@@ -140,7 +118,7 @@ int dict_table_grow(dict_table *t, epoch_garbage **ret_old, size_t *ret_bytes)
     if (!more)
         return -ENOMEM;
     for (size_t i = 0; i <= r->mask; i++)
-        if (load(r, i) && load(r, i) != &mark)
+        if (load(r, i) && load(r, i) != &dict_table_mark)
             insert(more, load(r, i));
     t->taken = live(t);
     set_row(t, more);
@@ -149,24 +127,29 @@ int dict_table_grow(dict_table *t, epoch_garbage **ret_old, size_t *ret_bytes)
     return 0;
 }
 
-dict_entry *dict_table_put(dict_table *t, dict_entry *e)
+dict_place dict_table_seek(dict_table *t, uint64_t hash, str key)
 {
     dict_row *r = row_of(t);
-    size_t i = e->hash, free_at = SIZE_MAX;
-    dict_entry *old;
-    for (; (old = load(r, i)); i++) {
-        if (is_it(old, e->hash, dict_entry_key(e))) {
-            store(r, i, e);
-            return old;
-        }
-        if (old == &mark && free_at == SIZE_MAX)
+    size_t free_at = SIZE_MAX;
+    for (size_t i = hash;; i++) {
+        dict_entry *e = load(r, i);
+        if (!e)
+            return (dict_place){free_at == SIZE_MAX ? i : free_at, NULL};
+        if (dict_is_it(e, hash, key))
+            return (dict_place){i, e};
+        if (e == &dict_table_mark && free_at == SIZE_MAX)
             free_at = i;
     }
-    if (free_at == SIZE_MAX)
-        t->taken++;
-    store(r, free_at == SIZE_MAX ? i : free_at, e);
-    set_live(t, live(t) + 1);
-    return NULL;
+}
+
+void dict_table_put(dict_table *t, dict_place at, dict_entry *e)
+{
+    dict_row *r = row_of(t);
+    if (!at.now) {
+        t->taken += load(r, at.slot) == NULL;
+        set_live(t, live(t) + 1);
+    }
+    store(r, at.slot, e);
 }
 
 /* Marks before an empty slot lead nowhere. */
@@ -176,9 +159,9 @@ void dict_table_remove(dict_table *t, dict_entry *e)
     size_t i = e->hash;
     while (load(r, i) != e)
         i++;
-    store(r, i, &mark);
+    store(r, i, &dict_table_mark);
     set_live(t, live(t) - 1);
-    for (; load(r, i) == &mark && !load(r, i + 1); i--) {
+    for (; load(r, i) == &dict_table_mark && !load(r, i + 1); i--) {
         store(r, i, NULL);
         t->taken--;
     }

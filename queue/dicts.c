@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -12,6 +13,8 @@ enum { VERSION_SECOND_BITS = 20 };
 typedef struct named {
     struct named *next;
     dict *dict;
+    dict_persist *persist; /* NULL: none */
+    char *address;         /* of it, or NULL */
     char name[];
 } named;
 
@@ -20,13 +23,16 @@ struct dicts {
     named *first; /* [lock] an entry stays as it is */
     dict *locks;
     uint64_t first_version;
+    bool started; /* [lock] */
+    dicts_config config;
 };
 
-dicts *dicts_new(void)
+dicts *dicts_new(const dicts_config *config)
 {
     dicts *all = calloc(1, sizeof(*all));
     if (!all)
         return NULL;
+    all->config = *config;
     all->first_version = (uint64_t)time(NULL) << VERSION_SECOND_BITS;
     all->locks = dict_new(&(dict_config){
         .max_bytes = DICTS_LOCK_BYTES_MAX, .keeps = true, .first_version = all->first_version});
@@ -38,14 +44,23 @@ dicts *dicts_new(void)
     return all;
 }
 
+static void named_free(named *n)
+{
+    if (!n)
+        return;
+    dict_persist_close(n->persist);
+    dict_free(n->dict);
+    free(n->address);
+    free(n);
+}
+
 void dicts_free(dicts *all)
 {
     if (!all)
         return;
     while (all->first) {
         named *next = all->first->next;
-        dict_free(all->first->dict);
-        free(all->first);
+        named_free(all->first);
         all->first = next;
     }
     dict_free(all->locks);
@@ -53,33 +68,85 @@ void dicts_free(dicts *all)
     free(all);
 }
 
-static named *named_new(const dicts *all, const char *name, size_t max_bytes)
+int dicts_start(dicts *all)
 {
-    size_t bytes = strlen(name) + 1;
-    named *n = malloc(sizeof(*n) + bytes);
-    dict *d = dict_new(&(dict_config){.max_bytes = max_bytes, .first_version = all->first_version});
-    if (!n || !d) {
-        free(n);
-        dict_free(d);
-        return NULL;
-    }
-    *n = (named){.dict = d};
-    memcpy(n->name, name, bytes);
-    return n;
+    int err = 0;
+    pthread_mutex_lock(&all->lock);
+    for (named *n = all->first; n && err == 0; n = n->next)
+        if (n->persist)
+            err = dict_persist_start(n->persist);
+    all->started = true;
+    pthread_mutex_unlock(&all->lock);
+    return err;
 }
 
-int dicts_open(dicts *all, const char *name, size_t max_bytes, dict **ret_dict)
+void dicts_sync(dicts *all)
+{
+    if (!all)
+        return;
+    pthread_mutex_lock(&all->lock);
+    for (named *n = all->first; n; n = n->next)
+        if (n->persist)
+            dict_persist_sync(n->persist);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static int keep(const dicts *all, named *n, const char *persist, char *error, size_t size)
+{
+    dict_persist_config config = {n->name, all->config.tell, all->config.user};
+    n->address = strdup(persist);
+    if (!n->address)
+        return -ENOMEM;
+    if (!all->config.persists)
+        return dict_persist_check(persist, error, size);
+    int err = dict_persist_open(n->dict, persist, &config, &n->persist, error, size);
+    if (err == 0 && all->started && (err = dict_persist_start(n->persist)) != 0)
+        snprintf(error, size, "cannot start its thread: %s", strerror(-err));
+    return err;
+}
+
+static int named_new(const dicts *all, const char *name, size_t max_bytes, const char *persist, named **ret_n,
+                     char *error, size_t size)
+{
+    size_t bytes = strlen(name) + 1;
+    named *n = calloc(1, sizeof(*n) + bytes);
+    snprintf(error, size, "out of memory");
+    if (!n)
+        return -ENOMEM;
+    memcpy(n->name, name, bytes);
+    n->dict = dict_new(&(dict_config){.max_bytes = max_bytes, .first_version = all->first_version});
+    int err = n->dict ? 0 : -ENOMEM;
+    if (err == 0 && persist)
+        err = keep(all, n, persist, error, size);
+    if (err)
+        named_free(n);
+    else
+        *ret_n = n;
+    return err;
+}
+
+static int reopen(named *n, size_t max_bytes, const char *persist, char *error, size_t size)
+{
+    if (strcmp(persist ? persist : "", n->address ? n->address : "") != 0) {
+        snprintf(error, size,
+                 "it is kept at \"%s\" since the server started, and this can change at a restart only",
+                 n->address ? n->address : "");
+        return -EEXIST;
+    }
+    dict_set_max_bytes(n->dict, max_bytes);
+    return 0;
+}
+
+int dicts_open(dicts *all, const char *name, size_t max_bytes, const char *persist, dict **ret_dict,
+               char *error, size_t size)
 {
     named **at = &all->first;
-    int err = 0;
     pthread_mutex_lock(&all->lock);
     while (*at && strcmp((*at)->name, name) != 0)
         at = &(*at)->next;
-    if (*at)
-        dict_set_max_bytes((*at)->dict, max_bytes);
-    else if (!(*at = named_new(all, name, max_bytes)))
-        err = -ENOMEM;
-    if (*at)
+    int err = *at ? reopen(*at, max_bytes, persist, error, size)
+                  : named_new(all, name, max_bytes, persist, at, error, size);
+    if (err == 0)
         *ret_dict = (*at)->dict;
     pthread_mutex_unlock(&all->lock);
     return err;

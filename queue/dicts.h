@@ -10,6 +10,7 @@
 #define QUEUE_DICTS_H
 
 #include "queue/dict.h"
+#include "queue/dict_persist.h"
 
 enum {
     DICTS_NAME_BYTES_MAX = 64,
@@ -18,14 +19,26 @@ enum {
 
 typedef struct dicts dicts;
 
-/* Returns: NULL when there is no memory or no randomness. */
-dicts *dicts_new(void);
-/* Every port must be gone. NULL is fine. */
-void dicts_free(dicts *all);
+typedef struct dicts_config {
+    bool persists;                                         /* else addresses are looked at, and no more */
+    void (*tell)(void *user, int level, const char *text); /* as dict_persist's */
+    void *user;
+} dicts_config;
 
-/* The dictionary of that name, made if there is none. One that is there gets the new limit.
- * Returns: 0, or -ENOMEM. */
-int dicts_open(dicts *all, const char *name, size_t max_bytes, dict **ret_dict);
+/* Returns: NULL when there is no memory or no randomness. */
+dicts *dicts_new(const dicts_config *config);
+/* Writes what is to be kept, if it was started. Every port must be gone. NULL is fine. */
+void dicts_free(dicts *all);
+/* From now on what is to be kept is written as it changes. Returns: 0 or -errno. */
+int dicts_start(dicts *all);
+/* Write it, and go on. NULL is fine. */
+void dicts_sync(dicts *all);
+
+/* The dictionary of that name, made if there is none, and filled with what is kept at the address, NULL for
+ * none. One that is there gets the new limit. Returns: 0, or -errno with `error` filled: -EEXIST when it is
+ * kept at another address. */
+int dicts_open(dicts *all, const char *name, size_t max_bytes, const char *persist, dict **ret_dict,
+               char *error, size_t size);
 
 /* The one that holds the locks. A lock is taken by storing under its name on the condition that nothing is
  * there; what is stored does not matter. */

@@ -23,8 +23,6 @@ mem_queue *mem_queue_new(const char *name, uint64_t leases)
 
 void mem_queue_free(mem_queue *q)
 {
-    if (!q)
-        return;
     for (uint32_t i = 0; i < q->slots_used; i++) {
         mem_item *it = q->slots[i].item;
         if (it)
@@ -43,21 +41,34 @@ void mem_queue_free(mem_queue *q)
 
 /* --- items --- */
 
+static const mq_message *message_of(const mem_item *it)
+{
+    return (const mq_message *)(const void *)it - 1;
+}
+
+const char *mem_item_from(const mem_item *it)
+{
+    return it->is_revived ? "" : message_of(it)->from;
+}
+
+const char *mem_item_note(const mem_item *it)
+{
+    return it->is_revived ? "" : message_of(it)->note;
+}
+
 mem_item *mem_item_new(str body, const char *id, const char *from, const char *note)
 {
     mq_message *m = mq_message_new_with(sizeof(mem_item), body, id, from, note, NULL);
     if (!m)
         return NULL;
     mem_item *it = (mem_item *)(void *)(m + 1);
-    it->from = m->from;
-    it->note = m->note;
     it->progress = -1;
     return it;
 }
 
 mem_item *mem_item_copy(const mem_item *it, const char *from, const char *note)
 {
-    const mq_message *m = (const mq_message *)(const void *)it - 1;
+    const mq_message *m = message_of(it);
     mem_item *copy = mem_item_new(m->body, m->id, from, note);
     if (!copy)
         return NULL;
@@ -143,7 +154,7 @@ mem_item *mem_queue_after(const mem_queue *q, const mem_item *it)
 {
     if (it && it->next)
         return it->next;
-    unsigned below = it ? (1u << ((const mq_message *)(const void *)it - 1)->priority) - 1 : ~0u;
+    unsigned below = it ? (1u << message_of(it)->priority) - 1 : ~0u;
     unsigned left = q->filled & below;
     return left ? q->ready[31 - __builtin_clz(left)].first : NULL;
 }
@@ -202,7 +213,7 @@ static mem_item *own(mem_item *it)
 {
     if (!mq_message_is_shared(mem_item_message(it)))
         return it;
-    return mem_item_copy(it, it->from, it->note);
+    return mem_item_copy(it, mem_item_from(it), mem_item_note(it));
 }
 
 static mq_message *deliver(mem_queue *q, mem_item *it, int64_t lease_ms, uint64_t lease_ns)
@@ -218,8 +229,8 @@ static mq_message *deliver(mem_queue *q, mem_item *it, int64_t lease_ms, uint64_
     if (lease_ms)
         timers_add(&q->leases, &it->timer, lease_ns); /* there is room: it was reserved */
     m->next = NULL;
-    m->from = it->from;
-    m->note = it->note;
+    m->from = mem_item_from(it);
+    m->note = mem_item_note(it);
     m->attempt = it->attempt;
     m->due_ms = lease_ms;
     m->taken = true;
@@ -348,8 +359,8 @@ static sight look_at(mem_item *it)
 {
     mq_message_ref(mem_item_message(it));
     return (sight){.item = it,
-                   .from = it->from,
-                   .note = it->note,
+                   .from = mem_item_from(it),
+                   .note = mem_item_note(it),
                    .due_ms = it->lease ? it->lease_ms : it->ready_ms,
                    .progress = it->progress,
                    .attempt = it->attempt,

@@ -16,15 +16,15 @@
 typedef struct mem_item {
     timer timer;                      /* first: the heaps'. While it is delayed, or has a lease */
     struct mem_item *previous, *next; /* while it is ready; next also of a chain of those that are not */
-    struct mem_item *heir;            /* while it is settled: what comes in its place */
-    const char *from, *note;          /* the message's, or "" when they count no more */
     int64_t ready_ms;                 /* when it is or was ready */
     int64_t lease_ms;                 /* when its lease ends; 0: never */
     uint64_t lease;                   /* which delivery this is; 0: it is not taken */
     double progress;
     unsigned attempt;
     uint32_t slot;
-    bool is_settled; /* taken, and its holder is settling it just now */
+    bool
+        is_settled; /* taken, and its holder is settling it just now; `previous` is what comes in its place */
+    bool is_revived; /* the message's origin and note count no more */
 } mem_item;
 
 typedef struct mem_list {
@@ -60,7 +60,7 @@ typedef struct mem_queue {
 
 /* `leases`: where its numbers of deliveries begin, so that no two queues have the same. */
 mem_queue *mem_queue_new(const char *name, uint64_t leases);
-/* With all that is inside, but pushes that wait. NULL is fine. */
+/* With all that is inside, but pushes that wait. */
 void mem_queue_free(mem_queue *q);
 
 /* --- items --- */
@@ -73,6 +73,10 @@ static inline mq_message *mem_item_message(mem_item *it)
 {
     return (mq_message *)(void *)it - 1;
 }
+
+/* Of a dead letter: the queue it came from; what ended its last attempt. Or "". */
+const char *mem_item_from(const mem_item *it);
+const char *mem_item_note(const mem_item *it);
 
 /* Let go of one; of a chain. NULL is fine. */
 void mem_item_unref(mem_item *it);

@@ -130,7 +130,7 @@ int64_t mq_now_ms(void)
 
 /* As a ULID: 48 bits of time and 80 that count up from a random number, in Crockford's base 32. The process's
  * part is drawn once. */
-void mq_make_id(char text[static MQ_ID_BYTES])
+void mq_make_id_at(char text[static MQ_ID_BYTES], int64_t now_ms)
 {
     static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     static atomic_uint_fast64_t count;
@@ -146,7 +146,7 @@ void mq_make_id(char text[static MQ_ID_BYTES])
         high = atomic_compare_exchange_strong(&process, &none, drawn) ? drawn : (uint32_t)none;
     }
     /* 10 digits of time, 7 of the process, 9 of the count: 45 bits of it. */
-    uint64_t ms = (uint64_t)mq_now_ms();
+    uint64_t ms = (uint64_t)now_ms;
     for (int i = 9; i >= 0; i--, ms >>= 5)
         text[i] = digits[ms & 31];
     for (int i = 16; i >= 10; i--, high >>= 5)
@@ -154,6 +154,11 @@ void mq_make_id(char text[static MQ_ID_BYTES])
     for (int i = 25; i >= 17; i--, low >>= 5)
         text[i] = digits[low & 31];
     text[26] = '\0';
+}
+
+void mq_make_id(char text[static MQ_ID_BYTES])
+{
+    mq_make_id_at(text, mq_now_ms());
 }
 
 /* --- parameters --- */
@@ -313,6 +318,25 @@ int mq_open(const char *url, const mq_config *config, mq **ret_mq, char *error, 
     if (err == -ENOMEM)
         snprintf(error, size, "out of memory");
     free(rest);
+    if (err)
+        mq_close(q);
+    else
+        *ret_mq = q;
+    return err;
+}
+
+int mq_open_engine(const mq_engine *engine, const char *name, const mq_config *config, mq **ret_mq,
+                   char *error, size_t size)
+{
+    mq *q = calloc(1, sizeof(*q));
+    int err = -ENOMEM;
+    if (q) {
+        q->engine = engine;
+        q->config = *config;
+        q->address = strdup(name);
+        q->parameters = strdup("");
+        err = q->address && q->parameters ? open_engine(q, "", error, size) : -ENOMEM;
+    }
     if (err)
         mq_close(q);
     else

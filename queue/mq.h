@@ -161,6 +161,10 @@ extern const mq_engine mq_memory, mq_sqlite, mq_redis;
  * what is wrong with it and what would be right. */
 int mq_open(const char *url, const mq_config *config, mq **ret_mq, char *error, size_t size);
 
+/* Open an engine that has no address. The name is what mq_address says. Returns: as mq_open. */
+int mq_open_engine(const mq_engine *engine, const char *name, const mq_config *config, mq **ret_mq,
+                   char *error, size_t size);
+
 /* NULL is fine. */
 void mq_close(mq *q);
 
@@ -216,5 +220,7 @@ int64_t mq_now_ms(void);
 
 /* An id for a message without one: 26 characters, later ones greater, and no two alike on any machines. */
 void mq_make_id(char text[static MQ_ID_BYTES]);
+/* The same for a moment that the caller has read. */
+void mq_make_id_at(char text[static MQ_ID_BYTES], int64_t now_ms);
 
 #endif

@@ -31,6 +31,7 @@ enum {
     X(peek, false)                                                                                           \
     X(purge, false)                                                                                          \
     X(revive, false)                                                                                         \
+    X(rescue, false)                                                                                         \
     X(claim, true)
 
 #define X(name, alone) SCRIPT_##name,
@@ -51,6 +52,7 @@ typedef struct mq_redis_queue {
 
     unsigned watchers;                   /* [lock] how many */
     int64_t due_ms;                      /* [lock] when they are to be called */
+    int64_t rescue_ms;                   /* [lock] when to look for messages that are held without a lease */
     bool listed;                         /* [lock] is in the list of those that are watched, or were once */
     struct mq_redis_queue *next_watched; /* [lock] */
     char name[MQ_NAME_BYTES];
@@ -127,6 +129,15 @@ int mq_redis_begin(words *w, const mq_redis_engine *e, const char *queue, size_t
 /* Ends the words too. */
 void mq_redis_submit_script(mq_redis_engine *e, mq_redis_script script, words *w, redis_done *done,
                             void *user);
+
+/* --- mq_redis_stats.c, mq_redis_upkeep.c --- */
+
+void mq_redis_stats(mq_redis_call *c);
+void mq_redis_peek(mq_redis_call *c);
+void mq_redis_purge(mq_redis_call *c);
+void mq_redis_revive(mq_redis_call *c);
+/* Look for messages that are held without a lease. */
+void mq_redis_rescue(mq_redis_engine *e, mq_redis_queue *q);
 
 /* --- mq_redis_push.c --- */
 

@@ -188,217 +188,6 @@ static void settle(mq_redis_call *c)
     mq_redis_submit_script(c->engine, script, &w, on_settled, c);
 }
 
-/* --- statistics --- */
-
-typedef struct part {
-    mq_redis_call *call;
-    size_t i;
-} part;
-
-static void fill(mq_stats *s, const redis_reply *reply)
-{
-    s->ready = (uint64_t)redis_integer(redis_item(reply, 0));
-    s->delayed = (uint64_t)redis_integer(redis_item(reply, 1));
-    s->taken = (uint64_t)redis_integer(redis_item(reply, 2));
-    s->oldest_ms = redis_integer(redis_item(reply, 3));
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const mq_stats *)a)->name, ((const mq_stats *)b)->name);
-}
-
-/* One queue's are there; with the last of them all are. `under_way` counts on the client's thread, or where
- * the client refuses at once. */
-static void end_part(mq_redis_call *c, int err, const char *error)
-{
-    mq_op *op = c->op;
-    if (err && !op->err) {
-        op->err = err;
-        snprintf(op->error, sizeof(op->error), "%s", error);
-    }
-    if (--c->under_way > 0)
-        return;
-    char text[MQ_ERROR_BYTES];
-    memcpy(text, op->error, sizeof(text));
-    if (op->err) {
-        free(op->stats);
-        op->stats = NULL;
-        op->count = 0;
-    } else if (op->count > 0) {
-        qsort(op->stats, op->count, sizeof(*op->stats), by_name);
-    }
-    mq_redis_finish(c, op->err, text);
-}
-
-static void on_stats(void *user, int err, const char *error, const redis_reply *reply)
-{
-    part p = *(part *)user;
-    free(user);
-    if (!err)
-        fill(&p.call->op->stats[p.i], reply);
-    end_part(p.call, err, error);
-}
-
-static void ask_stats(mq_redis_call *c, size_t i)
-{
-    words w;
-    char stem[STEM_BYTES];
-    part *p = malloc(sizeof(*p));
-    if (!p || mq_redis_begin(&w, c->engine, c->op->stats[i].name, 0, stem) < 0) {
-        free(p);
-        end_part(c, -ENOMEM, "out of memory");
-        return;
-    }
-    *p = (part){c, i};
-    mq_redis_submit_script(c->engine, SCRIPT_stats, &w, on_stats, p);
-}
-
-static void ask_all_stats(mq_redis_call *c, size_t n)
-{
-    c->op->count = n;
-    c->under_way = n + 1; /* one for this function: the call must live until all are asked for */
-    for (size_t i = 0; i < n; i++)
-        ask_stats(c, i);
-    end_part(c, 0, "");
-}
-
-static void on_names(void *user, int err, const char *error, const redis_reply *reply)
-{
-    mq_redis_call *c = user;
-    size_t most = redis_count(reply), n = 0;
-    if (!err && !(c->op->stats = calloc(most + 1, sizeof(mq_stats))))
-        err = -ENOMEM;
-    if (err) {
-        mq_redis_finish(c, err, error);
-        return;
-    }
-    for (size_t i = 0; i < most; i++) {
-        str name = redis_text(redis_item(reply, i));
-        if (mq_name_is_good(name))
-            memcpy(c->op->stats[n++].name, name.p, name.n);
-    }
-    ask_all_stats(c, n);
-}
-
-static void on_one_stats(void *user, int err, const char *error, const redis_reply *reply)
-{
-    mq_redis_call *c = user;
-    mq_op *op = c->op;
-    if (!err && !(op->stats = calloc(1, sizeof(mq_stats))))
-        err = -ENOMEM;
-    if (!err) {
-        snprintf(op->stats->name, sizeof(op->stats->name), "%s", op->queue);
-        fill(op->stats, reply);
-        op->count = 1;
-    }
-    mq_redis_finish(c, err, error);
-}
-
-static void stats(mq_redis_call *c)
-{
-    char names[STEM_BYTES], stem[STEM_BYTES];
-    words w;
-    c->op->stats = NULL;
-    c->op->count = 0;
-    if (!c->op->queue || !c->op->queue[0]) {
-        int n = snprintf(names, sizeof(names), "%s:queues", c->engine->prefix);
-        redis_submit(
-            c->engine->client,
-            (redis_arguments){2, (const char *[]){"SMEMBERS", names}, (const size_t[]){8, (size_t)n}},
-            on_names, c);
-    } else if (mq_redis_begin(&w, c->engine, c->op->queue, 0, stem) < 0) {
-        mq_redis_finish(c, -ENOMEM, "");
-    } else {
-        mq_redis_submit_script(c->engine, SCRIPT_stats, &w, on_one_stats, c);
-    }
-}
-
-/* --- looking, purging, reviving --- */
-
-static void on_peeked(void *user, int err, const char *error, const redis_reply *reply)
-{
-    mq_redis_call *c = user;
-    if (!err)
-        err = mq_redis_peeked(reply, &c->op->messages);
-    mq_redis_finish(c, err, error);
-}
-
-static void peek(mq_redis_call *c)
-{
-    words w;
-    char stem[STEM_BYTES];
-    c->op->messages = NULL;
-    if (mq_redis_begin(&w, c->engine, c->op->queue, 0, stem) < 0) {
-        mq_redis_finish(c, -ENOMEM, "");
-        return;
-    }
-    words_number(&w, c->op->most);
-    mq_redis_submit_script(c->engine, SCRIPT_peek, &w, on_peeked, c);
-}
-
-static void purge_step(mq_redis_call *c);
-
-static void on_purged(void *user, int err, const char *error, const redis_reply *reply)
-{
-    mq_redis_call *c = user;
-    int64_t left = redis_integer(redis_item(reply, 1));
-    c->op->count += (uint64_t)redis_integer(redis_item(reply, 0));
-    if (err || left <= 0) {
-        mq_redis_finish(c, err, error);
-        return;
-    }
-    snprintf(c->place, sizeof(c->place), "%lld", (long long)left);
-    purge_step(c);
-}
-
-static void purge_step(mq_redis_call *c)
-{
-    words w;
-    char stem[STEM_BYTES];
-    if (mq_redis_begin(&w, c->engine, c->op->queue, 0, stem) < 0) {
-        mq_redis_finish(c, -ENOMEM, "");
-        return;
-    }
-    words_add(&w, str_from(c->place));
-    mq_redis_submit_script(c->engine, SCRIPT_purge, &w, on_purged, c);
-}
-
-static void revive_step(mq_redis_call *c);
-
-static void on_revived(void *user, int err, const char *error, const redis_reply *reply)
-{
-    mq_redis_call *c = user;
-    str place = redis_text(redis_item(reply, 1));
-    c->op->count += (uint64_t)redis_integer(redis_item(reply, 0));
-    for (size_t i = 2; i < redis_count(reply); i++) {
-        str queue = redis_text(redis_item(reply, i));
-        mq_redis_queue *q = mq_redis_queue_of(c->engine, queue.n > 0 ? queue.p : c->op->queue);
-        if (q)
-            mq_redis_announce(c->engine, q, 0);
-    }
-    if (err || place.n == 0 || place.n >= sizeof(c->place)) {
-        mq_redis_finish(c, err, error);
-        return;
-    }
-    snprintf(c->place, sizeof(c->place), "%s", place.p);
-    revive_step(c);
-}
-
-static void revive_step(mq_redis_call *c)
-{
-    words w;
-    char stem[STEM_BYTES];
-    if (mq_redis_begin(&w, c->engine, c->op->queue, 0, stem) < 0) {
-        mq_redis_finish(c, -ENOMEM, "");
-        return;
-    }
-    words_add(&w, str_from(c->op->id));
-    words_add(&w, str_from(c->place));
-    words_add(&w, str_from(c->engine->prefix));
-    mq_redis_submit_script(c->engine, SCRIPT_revive, &w, on_revived, c);
-}
-
 /* --- clocks --- */
 
 static void on_claimed(void *user, int err, const char *error, const redis_reply *reply)
@@ -436,26 +225,24 @@ static void clock_entry(mq_redis_call *c)
 
 /* --- all of them --- */
 
-static void begin_purge(mq_redis_call *c)
-{
-    c->op->count = 0;
-    purge_step(c);
-}
-
-static void begin_revive(mq_redis_call *c)
-{
-    c->op->count = 0;
-    revive_step(c);
-}
-
 void mq_redis_submit(void *self, mq_op *op)
 {
     static void (*const verbs[])(mq_redis_call *) = {
-        [MQ_PUSH] = mq_redis_push, [MQ_TAKE] = take,           [MQ_ACK] = settle,
-        [MQ_RETRY] = settle,       [MQ_DEAD] = settle,         [MQ_GIVE_BACK] = settle,
-        [MQ_EXTEND] = settle,      [MQ_PROGRESS] = settle,     [MQ_STATS] = stats,
-        [MQ_PEEK] = peek,          [MQ_REVIVE] = begin_revive, [MQ_PURGE] = begin_purge,
-        [MQ_CLAIM] = clock_entry,  [MQ_LAST] = clock_entry,    [MQ_PUBLISH] = mq_redis_publish,
+        [MQ_PUSH] = mq_redis_push,
+        [MQ_TAKE] = take,
+        [MQ_ACK] = settle,
+        [MQ_RETRY] = settle,
+        [MQ_DEAD] = settle,
+        [MQ_GIVE_BACK] = settle,
+        [MQ_EXTEND] = settle,
+        [MQ_PROGRESS] = settle,
+        [MQ_STATS] = mq_redis_stats,
+        [MQ_PEEK] = mq_redis_peek,
+        [MQ_REVIVE] = mq_redis_revive,
+        [MQ_PURGE] = mq_redis_purge,
+        [MQ_CLAIM] = clock_entry,
+        [MQ_LAST] = clock_entry,
+        [MQ_PUBLISH] = mq_redis_publish,
     };
     mq_redis_call *c = calloc(1, sizeof(*c));
     if (!c) {

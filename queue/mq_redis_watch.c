@@ -10,7 +10,7 @@
  * meanwhile is told by one more after it, so many pushes cost few messages. Whoever misses one, since a
  * process ended between a push and its message, finds what is ready in his look once a second. */
 
-enum { LOOK_MS = 1000 };
+enum { LOOK_MS = 1000, RESCUE_MS = 60000 };
 
 /* --- queues --- */
 
@@ -67,8 +67,13 @@ int64_t mq_redis_turn(void *self)
         bool due = now_ms >= q->due_ms;
         if (due)
             q->due_ms = INT64_MAX;
-        if (q->watchers > 0 && (due || all)) {
+        bool rescues = q->watchers > 0 && now_ms >= q->rescue_ms;
+        if (rescues)
+            q->rescue_ms = now_ms + RESCUE_MS;
+        if (q->watchers > 0 && (due || all || rescues)) {
             pthread_mutex_unlock(&e->lock);
+            if (rescues)
+                mq_redis_rescue(e, q);
             watchers_call(e->watchers, q->name);
             pthread_mutex_lock(&e->lock);
         }

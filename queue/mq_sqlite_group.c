@@ -7,13 +7,12 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "queue/mq_sqlite_hold.h"
+#include "queue/mq_sqlite_back.h"
 #include "queue/mq_sqlite_verbs.h"
 
 enum {
-    LOOK_EVERY_MS = 1000,    /* for holders that have ended, where nobody asks for more */
-    CHECKPOINT_PAGES = 2000, /* of the log: 8 MB */
-    FORGET_A_WINDOW = 2,     /* ids forgotten for each one remembered, so their number follows the load */
+    LOOK_EVERY_MS = 1000, /* for holders that have ended, where nobody asks for more */
+    FORGET_A_WINDOW = 2,  /* ids forgotten for each one remembered, so their number follows the load */
     FORGET_LEAST = 16,
     LEASE_DRAWN_BITS = 31,
     LEASE_COUNT_BITS = 32
@@ -49,7 +48,7 @@ int group_init(group *g, char *path, const mq_config *config, char *error, size_
     g->config = config;
     g->store.path = path;
     g->looked_ms = INT64_MIN / 2;
-    process_self(&g->self);
+    holder_self(&g->self);
     int err = draw_lease(&g->lease);
     return err ? err : store_open(&g->store, error, size);
 }
@@ -75,7 +74,7 @@ static int make_ready(group *g, char *error, size_t size)
     }
     if (g->store.db)
         return 0;
-    g->holder = 0; /* its row is looked for again: it may be another file */
+    g->holder_row = 0; /* its row is looked for again: it may be another file */
     int err = store_open(&g->store, why, sizeof(why));
     if (!err)
         return 0;
@@ -118,11 +117,11 @@ static int transact(group *g, mq_op **ops, mq_op ***waiting_end)
     int result = store_do(&g->store, STORE_BEGIN, "");
     g->now_ms = mq_now_ms();
     if (!result)
-        result = hold_release_lost(g);
+        result = back_release_lost(g);
     if (!result)
-        result = hold_sweep(g);
+        result = back_sweep(g);
     if (!result && group_clock_ms() - g->looked_ms >= LOOK_EVERY_MS)
-        result = holder_look(g);
+        result = back_look(g);
     if (!result)
         result = run_all(g, ops, waiting_end);
     if (!result)
@@ -145,7 +144,7 @@ static void roll_back(group *g, int result)
 {
     if (!sqlite3_get_autocommit(g->store.db))
         store_do(&g->store, STORE_ROLLBACK, "");
-    g->holder = 0;
+    g->holder_row = 0;
     forget_transaction(g);
     if (store_is_broken_by(result))
         store_close(&g->store);
@@ -184,11 +183,9 @@ static void note(group *g, int err, const char *error)
 
 static void checkpoint(group *g)
 {
-    if (g->store.wal_pages < CHECKPOINT_PAGES)
-        return;
     char error[MQ_ERROR_BYTES];
     int result = store_checkpoint(&g->store);
-    if (!result || (result & 0xff) == SQLITE_BUSY)
+    if (!result)
         return;
     note(g, store_failure(&g->store, result, error, sizeof(error)), error);
     if (store_is_broken_by(result))

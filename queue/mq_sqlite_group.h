@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "queue/holder.h"
 #include "queue/mq.h"
 #include "queue/mq_sqlite_store.h"
-#include "queue/process.h"
 #include "queue/tally.h"
 
 typedef struct group {
@@ -20,10 +20,10 @@ typedef struct group {
     const mq_config *config;
     int64_t max; /* messages in a queue; 0: no limit */
 
-    process self;
-    int64_t holder; /* its row in the file, 0 when it has held nothing yet */
-    uint64_t lost;  /* where the leases of failed transactions begin, up to the last given; or 0 */
-    uint64_t lease; /* the last one given: no other of any process is alike */
+    holder self;
+    int64_t holder_row; /* its row in the file, 0 when it has held nothing yet */
+    uint64_t lost;      /* where the leases of failed transactions begin, up to the last given; or 0 */
+    uint64_t lease;     /* the last one given: no other of any process is alike */
 
     /* Of one transaction. */
     int64_t now_ms;

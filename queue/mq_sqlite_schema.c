@@ -1,6 +1,7 @@
 #include "queue/mq_sqlite_schema.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,6 +43,12 @@ static const char settings[] =
     "PRAGMA cache_size = -16000;"
     "PRAGMA journal_size_limit = 67108864;"; /* what a burst leaves is given back */
 
+/* As the user that files are opened as. */
+static bool may(const char *path, int mode)
+{
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+}
+
 int schema_look_at_path(const char *path, char *error, size_t size)
 {
     struct stat is;
@@ -62,11 +69,11 @@ int schema_look_at_path(const char *path, char *error, size_t size)
         snprintf(error, size, "it is no file%s", S_ISDIR(is.st_mode) ? ", but a folder" : "");
         return -EISDIR;
     }
-    if (there && access(path, R_OK | W_OK)) {
+    if (there && !may(path, R_OK | W_OK)) {
         snprintf(error, size, "this user may not write the file");
         return -EACCES;
     }
-    if (access(folder ? text : ".", W_OK | X_OK)) {
+    if (!may(folder ? text : ".", W_OK | X_OK)) {
         snprintf(error, size,
                  "this user may not write to the folder %s, and SQLite has files of its own there",
                  folder ? text : ".");
@@ -89,7 +96,8 @@ static int number(sqlite3 *db, const char *sql, int64_t *ret)
     return result == SQLITE_ROW || result == SQLITE_DONE ? SQLITE_OK : result;
 }
 
-/* Returns: as schema_prepare; *ret_empty when there is nothing in the file yet. */
+/* In a transaction: another process may be making the tables just now.
+ * Returns: as schema_prepare; *ret_empty when there is nothing in the file yet. */
 static int look(sqlite3 *db, bool *ret_empty, int *ret_result, char *error, size_t size)
 {
     int64_t application = 0, version = 0, objects = 0;
@@ -112,6 +120,14 @@ static int look(sqlite3 *db, bool *ret_empty, int *ret_result, char *error, size
         return -EINVAL;
     }
     return 0;
+}
+
+static int look_first(sqlite3 *db, bool *ret_empty, int *ret_result, char *error, size_t size)
+{
+    *ret_result = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+    int err = *ret_result ? 0 : look(db, ret_empty, ret_result, error, size);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return err;
 }
 
 /* Another process may be making them too: whoever comes second sees them. */
@@ -151,7 +167,7 @@ static int write_ahead(sqlite3 *db, int *ret_result, char *error, size_t size)
 int schema_prepare(sqlite3 *db, int *ret_result, char *error, size_t size)
 {
     bool empty = false;
-    int err = look(db, &empty, ret_result, error, size);
+    int err = look_first(db, &empty, ret_result, error, size);
     if (!err && !*ret_result)
         err = write_ahead(db, ret_result, error, size);
     if (!err && !*ret_result)
@@ -166,7 +182,8 @@ int schema_prepare(sqlite3 *db, int *ret_result, char *error, size_t size)
 int schema_failure(sqlite3 *db, int result, char *error, size_t size)
 {
     int system = db ? sqlite3_system_errno(db) : 0;
-    const char *text = db ? sqlite3_errmsg(db) : sqlite3_errstr(result);
+    bool is_last = db && sqlite3_extended_errcode(db) == result; /* else a later call has its text there */
+    const char *text = is_last ? sqlite3_errmsg(db) : sqlite3_errstr(result);
     switch (result & 0xff) {
     case SQLITE_FULL:
         snprintf(error, size, "the disk is full");

@@ -14,7 +14,12 @@ static const char *const statements[STORE_STATEMENTS] = {
 #undef STATEMENT
 };
 
-enum { BUSY_SLEEP_NS = 300000, NS_A_MS = 1000000 };
+enum {
+    BUSY_SLEEP_NS = 300000,
+    HASTE_MS = 100,
+    CHECKPOINT_PAGES = 2000, /* 8 MB */
+    NS_A_MS = 1000000
+};
 
 static int64_t monotonic_ms(void)
 {
@@ -29,7 +34,8 @@ static int on_busy(void *user, int count)
     store *s = user;
     if (count == 0)
         s->busy_since_ms = monotonic_ms();
-    if (monotonic_ms() - s->busy_since_ms >= s->busy_ms)
+    int64_t most_ms = s->is_hasty && s->busy_ms > HASTE_MS ? HASTE_MS : s->busy_ms;
+    if (monotonic_ms() - s->busy_since_ms >= most_ms)
         return 0;
     struct timespec pause = {.tv_nsec = BUSY_SLEEP_NS};
     nanosleep(&pause, NULL);
@@ -40,7 +46,7 @@ static int on_busy(void *user, int count)
 static int on_commit(void *user, sqlite3 *db, const char *name, int pages)
 {
     (void)db, (void)name;
-    ((store *)user)->wal_pages = pages;
+    ((store *)user)->log_pages = pages;
     return SQLITE_OK;
 }
 
@@ -65,6 +71,17 @@ static int open_file(store *s)
     return result;
 }
 
+/* Returns: as schema_prepare. SQLite says at once that it is busy, without asking the handler, where two
+ * connections make the same file. */
+static int prepare_schema(store *s, int *ret_result, char *error, size_t size)
+{
+    int err, again = 0;
+    do
+        err = schema_prepare(s->db, ret_result, error, size);
+    while (!err && (*ret_result & 0xff) == SQLITE_BUSY && on_busy(s, again++));
+    return err;
+}
+
 int store_open(store *s, char *error, size_t size)
 {
     int err = schema_look_at_path(s->path, error, size);
@@ -74,14 +91,13 @@ int store_open(store *s, char *error, size_t size)
     if (!result) {
         sqlite3_extended_result_codes(s->db, 1);
         sqlite3_busy_handler(s->db, on_busy, s);
-        err = schema_prepare(s->db, &result, error, size);
+        err = prepare_schema(s, &result, error, size);
         sqlite3_wal_hook(s->db, on_commit, s);
     }
     if (!err && !result)
         result = prepare(s);
-    if (!err && result) {
+    if (!err && result)
         err = schema_failure(s->db, result, error, size);
-    }
     if (err)
         store_close(s);
     return err;
@@ -95,7 +111,7 @@ void store_close(store *s)
     }
     sqlite3_close(s->db);
     s->db = NULL;
-    s->wal_pages = 0;
+    s->log_pages = 0;
 }
 
 bool store_is_moved(store *s)
@@ -104,10 +120,21 @@ bool store_is_moved(store *s)
     return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
 }
 
+/* In FULL mode, which keeps other processes from writing meanwhile: before its version 3.51.3 SQLite could
+ * lose pages when another connection began the log anew just as a checkpoint began (its "WAL-reset bug").
+ * Readers that keep the log are not waited for long, and asked again only when it has grown as much once
+ * more. */
 int store_checkpoint(store *s)
 {
-    s->wal_pages = 0;
-    return sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (s->checkpoint_pages == 0 || s->log_pages < CHECKPOINT_PAGES)
+        s->checkpoint_pages = CHECKPOINT_PAGES;
+    if (s->log_pages < s->checkpoint_pages)
+        return SQLITE_OK;
+    s->is_hasty = true;
+    int result = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_FULL, NULL, NULL);
+    s->is_hasty = false;
+    s->checkpoint_pages = s->log_pages + CHECKPOINT_PAGES;
+    return (result & 0xff) == SQLITE_BUSY ? SQLITE_OK : result;
 }
 
 int store_failure(const store *s, int result, char *error, size_t size)

@@ -27,7 +27,9 @@ typedef struct store {
     struct sqlite3 *db;
     struct sqlite3_stmt *statements[STORE_STATEMENTS];
     int64_t busy_since_ms;
-    int wal_pages; /* in the log, as of the last commit */
+    bool is_hasty;        /* others are waited for a moment only */
+    int log_pages;        /* in the log, as of the last commit */
+    int checkpoint_pages; /* with how many it is brought into the file */
 } store;
 
 /* Open the file, made if need be, and prepare everything. Refuses what is no store of this version or older.
@@ -40,7 +42,7 @@ void store_close(store *s);
 /* Is the file still the one of that name? It is not when somebody has removed or replaced it. */
 bool store_is_moved(store *s);
 
-/* Write the log's pages into the file, those that can be; what fails is done again after a later commit. */
+/* Bring the log into the file, when it has grown for it; what fails is done again after a later commit. */
 int store_checkpoint(store *s);
 
 /* What that result means. Returns: -errno, and a text that names the file. */

@@ -19,7 +19,7 @@ int64_t redis_now_ms(void)
 
 void redis_tell(redis *r, int level, const char *what, const char *why)
 {
-    char text[sizeof(r->name) + 2 * REDIS_ERROR_BYTES];
+    char text[sizeof(r->name) + sizeof(r->commands.why) + REDIS_ERROR_BYTES];
     snprintf(text, sizeof(text), "%s: %s%s%s", r->name, what, why[0] ? ": " : "", why);
     if (r->options.tell)
         r->options.tell(r->options.tell_user, level, text);
@@ -57,21 +57,24 @@ static void on_ready(redis *r)
     if (r->is_missed)
         redis_tell(r, 2, "connected again", "");
     r->was_there = true;
-    r->is_missed = false;
+    r->is_missed = r->is_hopeless = false;
     end_first_attempt(r, 0);
 }
 
+/* Told once, and once more if it turns out to be the password or the like. Of the first attempt redis_open
+ * says that itself. */
 static void on_lost(redis *r)
 {
     int err = r->commands.err;
-    r->told = NULL;
-    /* At the first attempt, redis_open says what is wrong with the address. */
-    if (!r->is_missed && (r->was_there || !is_hopeless(err)) && !is_closing(r))
+    bool hopeless = is_hopeless(err), is_news = !r->is_missed || (hopeless && !r->is_hopeless);
+    if (is_news && (r->tried || !hopeless) && !is_closing(r))
         redis_tell(r, 1,
-                   r->was_there ? "the connection is lost, and tried again"
+                   r->was_there ? "not connected any more, and tried again"
                                 : "no connection yet, and tried again",
                    r->commands.why);
+    r->told = NULL;
     r->is_missed = true;
+    r->is_hopeless |= hopeless;
     end_first_attempt(r, err);
 }
 
@@ -106,11 +109,11 @@ static bool nothing_came(redis *r)
     return nothing;
 }
 
-static int sleep_ms(const redis *r, bool subscribes, int64_t now_ms)
+static int sleep_ms(const redis *r, bool subscribes, bool closing, int64_t now_ms)
 {
-    const int64_t due[] = {redis_link_due(&r->commands), redis_commands_due(r),
-                           r->options.turn ? r->turn_ms : INT64_MAX,
-                           subscribes ? redis_link_due(&r->subscriptions) : INT64_MAX};
+    const int64_t due[] = {redis_commands_due(r), redis_link_due(&r->commands),
+                           r->options.turn && !closing ? r->turn_ms : INT64_MAX,
+                           subscribes && !closing ? redis_link_due(&r->subscriptions) : INT64_MAX};
     int64_t first = INT64_MAX;
     for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++)
         first = due[i] < first ? due[i] : first;
@@ -127,7 +130,7 @@ static bool rest(redis *r, bool subscribes, bool closing)
     redis_link_poll(&r->subscriptions, &fds[2]);
     wake_prepare(&r->wake);
     bool idle = nothing_came(r) && closing == is_closing(r);
-    int n = poll(fds, 3, idle ? sleep_ms(r, subscribes, redis_now_ms()) : 0);
+    int n = poll(fds, 3, idle ? sleep_ms(r, subscribes, closing, redis_now_ms()) : 0);
     wake_cancel(&r->wake);
     if (n <= 0)
         return false;

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <hiredis/async.h>
 #include <stdio.h>
@@ -113,7 +114,9 @@ static void on_reply(redisAsyncContext *context, void *got, void *user)
     redis *r = c->owner;
     redisReply *reply = got;
     bool ending = context->c.flags & (REDIS_FREEING | REDIS_DISCONNECTING);
-    shift(&r->under_way); /* it is this one: replies come in the order of the commands */
+    const redis_command *first = shift(&r->under_way);
+    assert(first == c); /* replies come in the order of the commands */
+    (void)first;
     if (!reply)
         fail_unanswered(c);
     else if (reply->type != REDIS_REPLY_ERROR)

@@ -58,6 +58,7 @@ struct redis {
     const redis_script *told; /* [client] the script whose text was sent last and is not confirmed yet */
     bool was_there;           /* [client] for telling that it is gone, or back, once each */
     bool is_missed;           /* [client] */
+    bool is_hopeless;         /* [client] */
 
     redis_link subscriptions; /* [client] */
     bool refused_told;        /* [client] that the server refuses them */

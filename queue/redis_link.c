@@ -27,9 +27,13 @@ int redis_error_of(const char *text)
         const char *begin;
         int err;
     } known[] = {
-        {"OOM ", -ENOSPC},        {"MISCONF ", -EIO},      {"READONLY ", -EAGAIN}, {"LOADING ", -EAGAIN},
-        {"MASTERDOWN ", -EAGAIN}, {"BUSY ", -EAGAIN},      {"TRYAGAIN ", -EAGAIN}, {"CLUSTERDOWN ", -EAGAIN},
-        {"NOREPLICAS ", -EAGAIN}, {"WRONGPASS ", -EACCES}, {"NOAUTH ", -EACCES},   {"NOPERM ", -EACCES},
+        {"OOM ", -ENOSPC},        {"MISCONF ", -EIO},
+        {"READONLY ", -EAGAIN},   {"LOADING ", -EAGAIN},
+        {"MASTERDOWN ", -EAGAIN}, {"BUSY ", -EAGAIN},
+        {"TRYAGAIN ", -EAGAIN},   {"CLUSTERDOWN ", -EAGAIN},
+        {"NOREPLICAS ", -EAGAIN}, {"ERR max number of clients", -EAGAIN},
+        {"WRONGPASS ", -EACCES},  {"NOAUTH ", -EACCES},
+        {"NOPERM ", -EACCES},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (strncmp(text, known[i].begin, strlen(known[i].begin)) == 0)
@@ -48,6 +52,8 @@ static void set_reason(redis_link *l, int err, const char *why)
 void redis_link_note(redis_link *l)
 {
     const redisAsyncContext *c = l->context;
+    if (l->err)
+        return;
     if (l->guard.refused)
         set_reason(l, -EPROTO, "the server sent what it was not asked for");
     else if (c && c->c.err == REDIS_ERR_PROTOCOL)
@@ -121,11 +127,11 @@ static void on_greeted(redis_link *l, greeting step, const redisReply *reply)
 {
     char why[REDIS_ERROR_BYTES];
     static const char *const what[] = {"the password", "the database", "the connection"};
-    static const int errs[] = {-EACCES, -EINVAL};
+    static const int errs[] = {-EACCES, -EINVAL, -EAGAIN}; /* where its own text says no more */
     if (reply->type == REDIS_REPLY_ERROR) {
         int err = redis_error_of(reply->str);
         snprintf(why, sizeof(why), "the server refuses %s: %s", what[step], reply->str);
-        redis_link_close(l, err == -EPROTO && step != GREETING_PING ? errs[step] : err, why);
+        redis_link_close(l, err == -EPROTO ? errs[step] : err, why);
     } else if (step == GREETING_PING) {
         if (!str_eq(redis_text(reply), STR("PONG"))) {
             redis_link_close(l, -EPROTO, "the server does not answer as Redis does");
@@ -201,10 +207,10 @@ void redis_link_open(redis_link *l, int64_t now_ms)
     l->wants_read = l->wants_write = false;
     l->context = c;
     if (!c || c->err) {
-        if (c) {
-            redis_link_note(l);
+        redis_link_note(l);
+        l->context = NULL;
+        if (c)
             redisAsyncFree(c);
-        }
         forget(l);
         return;
     }

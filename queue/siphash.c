@@ -10,31 +10,30 @@ typedef struct state {
     uint64_t v0, v1, v2, v3;
 } state;
 
-static uint64_t rotate(uint64_t x, unsigned bits)
+static inline uint64_t rotate(uint64_t x, unsigned bits)
 {
     return x << bits | x >> (64 - bits);
 }
 
-static void rounds(state *s, unsigned n)
+static inline void mix(state *s)
 {
-    while (n-- > 0) {
-        s->v0 += s->v1;
-        s->v2 += s->v3;
-        s->v1 = rotate(s->v1, 13) ^ s->v0;
-        s->v3 = rotate(s->v3, 16) ^ s->v2;
-        s->v0 = rotate(s->v0, 32);
-        s->v2 += s->v1;
-        s->v0 += s->v3;
-        s->v1 = rotate(s->v1, 17) ^ s->v2;
-        s->v3 = rotate(s->v3, 21) ^ s->v0;
-        s->v2 = rotate(s->v2, 32);
-    }
+    s->v0 += s->v1;
+    s->v2 += s->v3;
+    s->v1 = rotate(s->v1, 13) ^ s->v0;
+    s->v3 = rotate(s->v3, 16) ^ s->v2;
+    s->v0 = rotate(s->v0, 32);
+    s->v2 += s->v1;
+    s->v0 += s->v3;
+    s->v1 = rotate(s->v1, 17) ^ s->v2;
+    s->v3 = rotate(s->v3, 21) ^ s->v0;
+    s->v2 = rotate(s->v2, 32);
 }
 
-static void absorb(state *s, uint64_t word)
+static inline void absorb(state *s, uint64_t word, unsigned rounds)
 {
     s->v3 ^= word;
-    rounds(s, 2);
+    for (unsigned i = 0; i < rounds; i++)
+        mix(s);
     s->v0 ^= word;
 }
 
@@ -47,20 +46,43 @@ int siphash_key_make(siphash_key *ret)
     return got < 0 ? -errno : 0; /* up to 256 bytes come whole: getrandom(2) */
 }
 
-uint64_t siphash(const siphash_key *key, const void *bytes, size_t n)
+/* The bytes behind the last whole word, fewer than 8. */
+static inline uint64_t tail(const unsigned char *p, size_t n)
+{
+    uint32_t low, high;
+    if (n >= 4) { /* two halves that may overlap */
+        memcpy(&low, p, 4);
+        memcpy(&high, p + n - 4, 4);
+        return le32toh(low) | (uint64_t)le32toh(high) << (8 * (n - 4));
+    }
+    return n == 0 ? 0 : p[0] | (uint64_t)p[n / 2] << (8 * (n / 2)) | (uint64_t)p[n - 1] << (8 * (n - 1));
+}
+
+/* Inlined into each, so that the rounds are written out. */
+__attribute__((always_inline)) static inline uint64_t hash(const siphash_key *key, const void *bytes,
+                                                           size_t n, unsigned rounds, unsigned last_rounds)
 {
     const unsigned char *p = bytes;
     state s = {key->k[0] ^ UINT64_C(0x736f6d6570736575), key->k[1] ^ UINT64_C(0x646f72616e646f6d),
                key->k[0] ^ UINT64_C(0x6c7967656e657261), key->k[1] ^ UINT64_C(0x7465646279746573)};
-    uint64_t word;
     for (size_t left = n / 8; left > 0; left--, p += 8) {
+        uint64_t word;
         memcpy(&word, p, 8);
-        absorb(&s, le64toh(word));
+        absorb(&s, le64toh(word), rounds);
     }
-    word = 0;
-    memcpy(&word, p, n % 8);
-    absorb(&s, le64toh(word) | (uint64_t)n << 56);
+    absorb(&s, tail(p, n % 8) | (uint64_t)n << 56, rounds);
     s.v2 ^= 0xff;
-    rounds(&s, 4);
+    for (unsigned i = 0; i < last_rounds; i++)
+        mix(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+uint64_t siphash(const siphash_key *key, const void *bytes, size_t n)
+{
+    return hash(key, bytes, n, 2, 4);
+}
+
+uint64_t siphash_1_3(const siphash_key *key, const void *bytes, size_t n)
+{
+    return hash(key, bytes, n, 1, 3);
 }

@@ -19,4 +19,8 @@ int siphash_key_make(siphash_key *ret);
 /* The hash of n bytes. */
 uint64_t siphash(const siphash_key *key, const void *bytes, size_t n);
 
+/* The same with fewer rounds, SipHash-1-3: for a table in which texts that meet cost no more than a search.
+ * Its authors know of no attack on it; Rust, Python and Ruby use it for theirs. */
+uint64_t siphash_1_3(const siphash_key *key, const void *bytes, size_t n);
+
 #endif

@@ -51,9 +51,10 @@ struct consumer {
     unsigned busy;          /* [lock] how many */
     unsigned pending;       /* [lock] operations under way, and deliveries that are not settled */
     bool taking;            /* [lock] `take` is under way */
+    atomic_int take_stage;  /* of it: see begin_take */
     bool stopped, ending;   /* [lock] nothing is taken any more; nor tried again */
     bool paused;            /* [lock] nothing is taken until `again` calls */
-    bool troubled;          /* [lock] the last take has failed, and that was told */
+    bool troubled;          /* [who ends a take] the last one has failed, and that was told */
     unsigned signals, seen; /* [lock] what the queue has said; and when the last take began */
     mq_op take;
     int64_t lease_ms; /* 0: no other process could take over, so there is none */
@@ -235,6 +236,13 @@ static bool postpone(delivery *d)
     return later;
 }
 
+/* The queues are closed: nothing more can be asked of them. */
+static void give_up_rest(delivery *d)
+{
+    mq_message_free(d->left);
+    d->left = NULL;
+}
+
 /* An operation is done. Returns: false when it is to be tried again. */
 static bool finish(delivery *d)
 {
@@ -247,6 +255,8 @@ static bool finish(delivery *d)
         count_settled(c, &d->op);
     mq_message_free(d->op.messages);
     d->op.messages = NULL;
+    if (d->op.err == -ESHUTDOWN)
+        give_up_rest(d);
     return true;
 }
 
@@ -277,19 +287,43 @@ static void settle(delivery *d)
 
 /* --- jobs --- */
 
+/* Or what cannot be run would be given back and taken again at once. */
+static void pause_taking(consumer *c)
+{
+    lock(c);
+    if (!c->stopped)
+        c->paused = ticker_set(c->ticker, &c->again, clock_now_ns() + TAKE_AGAIN_NS) == 0;
+    unlock(c);
+}
+
+/* Once the last operation is over, the consumer may be freed: this call counts as one. */
 static void end_job(delivery *d, errand_end end)
 {
     consumer *c = d->consumer;
     d->end = end;
+    if (d->job.result.n && buf_add(&d->job.result, "", 1) < 0)
+        d->job.result.n = 0; /* a text that has no end */
+    if (end == ERRAND_NOT_RUN)
+        pause_taking(c);
+    lock(c);
     d->left = d->job.messages;
     d->job.messages = NULL;
-    (void)buf_add(&d->job.result, "", d->job.result.n ? 1 : 0);
-    lock(c);
     unlink_from(&c->running, d);
     c->busy--;
+    c->pending++;
     unlock(c);
     settle(d);
     begin_take(c);
+    lock(c);
+    end_pending(c);
+    unlock(c);
+}
+
+/* What was ended while it waited has said nothing. */
+static void tell_late(const delivery *d)
+{
+    if (!d->job.result.n)
+        tell(d->consumer, 1, "a job was ended", note_of(d));
 }
 
 static void on_job_done(HttpTask *t)
@@ -297,6 +331,9 @@ static void on_job_done(HttpTask *t)
     delivery *d = t->user;
     errand_end end = errand_ended(t);
     errand_free(t);
+    d->end = end;
+    if (end == ERRAND_LATE)
+        tell_late(d);
     end_job(d, end);
 }
 
@@ -306,14 +343,6 @@ static bool is_spent(const consumer *c, const mq_message *m)
     return m->attempt > c->config.retries + 1;
 }
 
-/* Or what cannot be run would be given back and taken again at once. */
-static void pause_taking(consumer *c)
-{
-    lock(c);
-    c->paused = ticker_set(c->ticker, &c->again, clock_now_ns() + TAKE_AGAIN_NS) == 0;
-    unlock(c);
-}
-
 static void run(delivery *d)
 {
     consumer *c = d->consumer;
@@ -321,7 +350,6 @@ static void run(delivery *d)
     if (!t || errand_run(c->pool, t) < 0) {
         if (t)
             errand_free(t);
-        pause_taking(c);
         end_job(d, ERRAND_NOT_RUN);
     }
 }
@@ -337,45 +365,71 @@ static delivery *new_delivery(consumer *c)
     return d;
 }
 
-/* Cut off the first of a list that may run together. */
+/* Cut off the first of a list that run together. */
 static mq_message *cut(const consumer *c, mq_message **list)
 {
     mq_message *first = *list, *last = first;
-    bool spent = is_spent(c, first);
-    unsigned most = spent || !c->config.batch ? 1 : c->config.batch;
-    for (unsigned n = 1; n < most && last->next && !is_spent(c, last->next); n++)
+    for (unsigned n = 1; n < c->config.batch && last->next; n++)
         last = last->next;
     *list = last->next;
     last->next = NULL;
     return first;
 }
 
-/* Have what was taken run, or settled if it is not to be. */
+/* Cut out the first that is spent, or return NULL. */
+static mq_message *cut_spent(const consumer *c, mq_message **list)
+{
+    while (*list && !is_spent(c, *list))
+        list = &(*list)->next;
+    mq_message *m = *list;
+    if (m) {
+        *list = m->next;
+        m->next = NULL;
+    }
+    return m;
+}
+
+/* Begin to have messages on hand. Returns: NULL when memory is short, and then they are freed. */
+static delivery *begin(consumer *c, mq_message *messages)
+{
+    delivery *d = new_delivery(c);
+    if (!d) {
+        tell(c, 1, "messages are held until their lease ends", "out of memory");
+        mq_message_free(messages);
+        return NULL;
+    }
+    d->job.messages = messages;
+    lock(c);
+    link_to(&c->running, d);
+    c->busy++;
+    c->pending++;
+    unlock(c);
+    return d;
+}
+
+static void bury(consumer *c, mq_message *spent)
+{
+    static const char why[] = "the process ended in each of its tries";
+    delivery *d = begin(c, spent);
+    if (!d)
+        return;
+    (void)buf_add(&d->job.result, why, sizeof(why) - 1);
+    end_job(d, ERRAND_FAILED);
+}
+
+/* Have what was taken run, or settled if it is not to be. Those that are spent come first: each is settled by
+ * itself, and would part a batch into more jobs than there are places for. */
 static void deliver(consumer *c, mq_message *list, bool stopped)
 {
+    mq_message *spent;
+    while (!stopped && (spent = cut_spent(c, &list)))
+        bury(c, spent);
     while (list) {
-        bool spent = is_spent(c, list);
-        delivery *d = new_delivery(c);
-        if (!d) {
-            tell(c, 1, "messages are held until their lease ends", "out of memory");
-            mq_message_free(list);
-            return;
-        }
-        d->job.messages = cut(c, &list);
-        lock(c);
-        link_to(&c->running, d);
-        c->busy++;
-        c->pending++;
-        unlock(c);
-        if (stopped) {
+        delivery *d = begin(c, cut(c, &list));
+        if (d && stopped)
             end_job(d, ERRAND_NOT_RUN);
-        } else if (spent) {
-            static const char why[] = "the process ended in each of its tries";
-            (void)buf_add(&d->job.result, why, sizeof(why) - 1);
-            end_job(d, ERRAND_FAILED);
-        } else {
+        else if (d)
             run(d);
-        }
     }
 }
 
@@ -402,7 +456,7 @@ static void on_take_again(void *user)
 static void note_take(consumer *c, const mq_op *op)
 {
     if (op->err && op->err != -ESHUTDOWN) {
-        (void)ticker_set(c->ticker, &c->again, clock_now_ns() + TAKE_AGAIN_NS);
+        pause_taking(c);
         if (!c->troubled)
             tell(c, 1, "no messages can be taken", op->error);
     } else if (c->troubled) {
@@ -411,13 +465,11 @@ static void note_take(consumer *c, const mq_op *op)
     c->troubled = op->err != 0;
 }
 
-/* Told by the engine, maybe inside mq_submit. */
-static void on_taken(mq_op *op)
+static void end_take(consumer *c)
 {
-    consumer *c = op->user;
-    mq_message *list = op->messages;
-    op->messages = NULL;
-    note_take(c, op);
+    mq_message *list = c->take.messages;
+    c->take.messages = NULL;
+    note_take(c, &c->take);
     bool any = list != NULL;
     lock(c);
     bool stopped = c->stopped;
@@ -427,9 +479,21 @@ static void on_taken(mq_op *op)
     c->taking = false;
     if (any)
         c->signals++; /* there may be more */
+    unlock(c);
+}
+
+/* Told by the engine: inside mq_submit, and the loop in begin_take goes on; or later, and then it does here.
+ */
+static void on_taken(mq_op *op)
+{
+    consumer *c = op->user;
+    if (atomic_exchange_explicit(&c->take_stage, OVER, memory_order_acq_rel) != LEFT)
+        return;
+    end_take(c);
+    begin_take(c);
+    lock(c);
     end_pending(c);
     unlock(c);
-    begin_take(c);
 }
 
 /* As many as there are places for. With the lock held. */
@@ -440,8 +504,8 @@ static unsigned room(const consumer *c)
     return n < MQ_TAKE_MAX ? n : MQ_TAKE_MAX;
 }
 
-/* Take messages, if there may be some and there is room for them. */
-static void begin_take(consumer *c)
+/* Returns: whether the caller is to take. */
+static bool claim_take(consumer *c)
 {
     lock(c);
     unsigned most = room(c);
@@ -456,10 +520,26 @@ static void begin_take(consumer *c)
                           .lease_ms = c->lease_ms,
                           .done = on_taken,
                           .user = c};
+        atomic_store_explicit(&c->take_stage, BEGUN, memory_order_relaxed);
     }
     unlock(c);
-    if (go)
+    return go;
+}
+
+/* Take messages, as long as there may be some and there is room for them. An engine that answers at once
+ * answers here, in a loop: what is settled at once may be much. The caller sees to it that the consumer stays
+ * meanwhile. */
+static void begin_take(consumer *c)
+{
+    while (claim_take(c)) {
         mq_submit(c->queues, &c->take);
+        if (atomic_exchange_explicit(&c->take_stage, LEFT, memory_order_acq_rel) != OVER)
+            return;
+        end_take(c);
+        lock(c);
+        end_pending(c);
+        unlock(c);
+    }
 }
 
 /* --- leases --- */

@@ -46,7 +46,8 @@ void consumer_start(consumer *c, pool *p);
 /* Take no more. What is under way goes on. Not from a callback of the queues'. */
 void consumer_stop(consumer *c);
 
-/* After consumer_stop, when its jobs have ended: wait until they are settled, for so long at most.
+/* After consumer_stop, when its jobs have ended: wait until they are settled, for so long at most (and for a
+ * quarter of a second more at worst).
  * Returns: whether they are. If not, mq_close has to come before consumer_free: it ends what is under way. */
 bool consumer_settle(consumer *c, unsigned timeout_ms);
 

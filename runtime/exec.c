@@ -215,6 +215,15 @@ static void stop_waiting(HttpTask *t)
     t->await = NULL;
 }
 
+/* Tasks that were spawned in a run are this thread's once the run is over, and not before: had it been lost,
+ * they would be in its VM. */
+static void begin_spawned(exec *x, HttpTask *t)
+{
+    HttpTask *spawned;
+    while ((spawned = task_take_spawned(t)))
+        inbox_post(&x->inbox, &spawned->letter);
+}
+
 static void cancel(exec *x, HttpTask *t)
 {
     stop_waiting(t);
@@ -223,6 +232,7 @@ static void cancel(exec *x, HttpTask *t)
     uint64_t stamp = begin_cleaning(x, h, vm, t);
     x->runner->cancel(t);
     end_run(h, stamp);
+    begin_spawned(x, t);
     note_end(x, vm);
 }
 
@@ -298,6 +308,7 @@ void exec_run(exec *x, HttpTask *t)
     uint64_t stamp = begin_task(x, h, vm, t);
     runner_result result = x->runner->start(vm, t);
     end_run(h, stamp);
+    begin_spawned(x, t);
     settle(x, t, result, since);
 }
 
@@ -323,6 +334,7 @@ static void go_on(exec *x, HttpTask *t)
     uint64_t stamp = begin_task(x, h, vm, t);
     runner_result result = x->runner->resume(t);
     end_run(h, stamp);
+    begin_spawned(x, t);
     note_end(x, vm);
     settle(x, t, result, since);
 }
@@ -349,11 +361,6 @@ bool exec_collect(exec *x)
     if (!x->letters)
         x->letters = inbox_take(&x->inbox);
     return x->letters != NULL;
-}
-
-static HttpTask *task_of_letter(letter *l)
-{
-    return (HttpTask *)(void *)((char *)l - offsetof(HttpTask, letter));
 }
 
 /* The task that waits for it, if one still does. */
@@ -410,29 +417,69 @@ bool exec_is_waited_in(const exec *x)
     return timers_first(&x->parked) || x->letters || !inbox_is_empty(&x->inbox);
 }
 
+/* The next task that is to be begun here. Nobody is parked, so other letters end nothing. */
+static HttpTask *next_to_begin(exec *x)
+{
+    while (exec_collect(x)) {
+        letter *l = x->letters;
+        x->letters = l->next;
+        if (l->kind != LETTER_AWAIT)
+            return task_of_letter(l);
+        (void)end_await(x, (await *)l);
+    }
+    return NULL;
+}
+
 HttpTask *exec_evict(exec *x)
 {
     timer *first = timers_first(&x->parked);
-    if (!first)
+    HttpTask *t = first ? task_of(first) : next_to_begin(x);
+    if (!t)
         return NULL;
-    HttpTask *t = task_of(first);
-    exec_drop(x, t);
+    if (t->state == TASK_PARKED)
+        exec_drop(x, t);
     give_up(t, "The server is stopping");
     return t;
 }
 
-HttpTask *exec_evict_from(exec *x, const void *lost_vm)
+/* Take a task that was spawned in a VM, and is not begun, off the letters. */
+static HttpTask *spawned_in(exec *x, const void *vm)
+{
+    letter **link = &x->letters;
+    while (*link)
+        link = &(*link)->next;
+    *link = inbox_take(&x->inbox);
+    for (link = &x->letters; *link; link = &(*link)->next) {
+        letter *l = *link;
+        if (l->kind != LETTER_TASK || task_of_letter(l)->vm != vm)
+            continue;
+        *link = l->next;
+        return task_of_letter(l);
+    }
+    return NULL;
+}
+
+static HttpTask *parked_in(exec *x, const void *vm)
 {
     for (size_t i = 0; i < x->parked.n; i++) {
         HttpTask *t = task_of(x->parked.heap[i]);
-        if (t->vm != lost_vm)
-            continue;
-        timers_remove(&x->parked, &t->timer);
-        stop_waiting(t);
-        give_up(t, "The thread that the handler waited on was lost");
-        return t;
+        if (t->vm == vm)
+            return t;
     }
     return NULL;
+}
+
+HttpTask *exec_evict_from(exec *x, const void *lost_vm)
+{
+    HttpTask *t = parked_in(x, lost_vm);
+    if (!t)
+        t = spawned_in(x, lost_vm);
+    if (!t)
+        return NULL;
+    timers_remove(&x->parked, &t->timer);
+    stop_waiting(t);
+    give_up(t, "The thread that the handler waited on was lost");
+    return t;
 }
 
 void exec_drop(exec *x, HttpTask *t)

@@ -86,10 +86,12 @@ void exec_refuse_letters(exec *x);
 /* Does anything wait here, for a time or for a letter, or is there a letter? */
 bool exec_is_waited_in(const exec *x);
 
-/* Take one parked task, whichever, and answer it 503: DONE. NULL when none is parked. */
+/* Take one parked task, whichever, or one that was spawned and is not begun, and answer it 503: DONE. NULL
+ * when there is none. */
 HttpTask *exec_evict(exec *x);
 
-/* The same, but only one that waits in this VM, whose thread is lost: nothing of the VM is touched. */
+/* The same, but only one that waits, or is to be begun, in this VM, whose thread is lost: nothing of the VM
+ * is touched. */
 HttpTask *exec_evict_from(exec *x, const void *lost_vm);
 
 /* Give up a parked task without a reply; its state is the caller's to move. */

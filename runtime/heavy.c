@@ -241,9 +241,9 @@ static void rest(heavy *h)
 static bool heavy_turn(heavy *h)
 {
     exec_tick(&h->exec);
-    bool any = run_due(h);
     if (pool_stage(h->pool) == POOL_FORCED)
-        evict_parked(h);
+        evict_parked(h); /* first: what is spawned again and again would never end */
+    bool any = run_due(h);
     exec_refresh(&h->exec);
     HttpTask *t = take(h);
     if (t)

@@ -47,7 +47,9 @@ uint64_t hold_begin(hold *h, uint64_t now_ns, void *vm, HttpTask *task, const ru
     h->last_ns = stamp;
     h->vm = vm;
     h->task = task;
-    atomic_store_explicit(&h->limits, limits, memory_order_release);
+    atomic_store_explicit(&h->cpu_most_ns, limits->cpu_ns, memory_order_release);
+    atomic_store_explicit(&h->wall_most_ns, limits->wall_ns, memory_order_release);
+    atomic_store_explicit(&h->route_name, limits->route, memory_order_release);
     atomic_store_explicit(&h->deadline_ns, deadline_ns, memory_order_release);
     atomic_store_explicit(&h->before_ns, before_ns, memory_order_release);
     atomic_store_explicit(&h->since_ns, stamp, memory_order_release);
@@ -87,7 +89,9 @@ bool hold_look(hold *h, hold_view *ret)
         return false;
     *ret = (hold_view){
         .stamp = stamp,
-        .limits = atomic_load_explicit(&h->limits, memory_order_acquire),
+        .cpu_most_ns = atomic_load_explicit(&h->cpu_most_ns, memory_order_acquire),
+        .wall_most_ns = atomic_load_explicit(&h->wall_most_ns, memory_order_acquire),
+        .route_name = atomic_load_explicit(&h->route_name, memory_order_acquire),
         .deadline_ns = atomic_load_explicit(&h->deadline_ns, memory_order_acquire),
         .before_ns = atomic_load_explicit(&h->before_ns, memory_order_acquire),
         .cpu_ns = cpu_of(h),

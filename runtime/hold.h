@@ -32,9 +32,10 @@ typedef struct hold {
     void *vm;         /* [who has the run] what it runs in */
     HttpTask *task;   /* [who has the run] what it is for; NULL for a collection of garbage */
     /* Of the run that since_ns names; [owner writes, any reads] */
-    _Atomic(const run_limits *) limits;
-    atomic_uint_fast64_t deadline_ns; /* 0: none */
-    atomic_uint_fast64_t before_ns;   /* what earlier runs of the request have taken */
+    atomic_uint_fast64_t cpu_most_ns, wall_most_ns; /* its limits, or 0: copied, as they may go with it */
+    _Atomic(const char *) route_name;               /* or NULL; good for as long as the run at least */
+    atomic_uint_fast64_t deadline_ns;               /* 0: none */
+    atomic_uint_fast64_t before_ns;                 /* what earlier runs of the request have taken */
     /* Which run the watchdog's signal is for, and why; [watchdog writes, owner reads] */
     atomic_uint_fast64_t aim_stamp, aim_used_ns, aim_most_ns;
     atomic_int aim_limit;
@@ -79,7 +80,8 @@ void hold_set_deadline(uint64_t deadline_ns);
 
 typedef struct hold_view {
     uint64_t stamp;
-    const run_limits *limits;
+    uint64_t cpu_most_ns, wall_most_ns;
+    const char *route_name;
     uint64_t deadline_ns, before_ns;
     uint64_t cpu_ns; /* the thread's processor time */
 } hold_view;

@@ -197,11 +197,11 @@ static void *spare_main(void *arg)
     return NULL;
 }
 
-void lost_relieve(pool *p, worker *w, heavy *h, hold *of, uint64_t stamp, const run_limits *limits)
+void lost_relieve(pool *p, worker *w, heavy *h, hold *of, uint64_t stamp, const char *route_name)
 {
     if (atomic_exchange_explicit(&of->relief, true, memory_order_acquire))
         return;
-    snprintf(of->route, sizeof(of->route), "%s", limits->route ? limits->route : "");
+    snprintf(of->route, sizeof(of->route), "%s", route_name ? route_name : "");
     bool full = atomic_load_explicit(&p->lost.now, memory_order_relaxed) >= LOST_MAX;
     spare *s = full ? NULL : malloc(sizeof(*s));
     if (s) {
@@ -239,6 +239,16 @@ static void end_unowned(HttpTask *t)
     t->on_done(t);
 }
 
+/* What its handler has spawned in this run will not be run, and nobody waits for what it waited for. */
+static void give_up_what_hangs_on(HttpTask *t)
+{
+    HttpTask *spawned;
+    while ((spawned = task_take_spawned(t)))
+        end_unowned(spawned);
+    await_unref(t->await);
+    t->await = NULL;
+}
+
 _Noreturn void lost_come_back(hold *h)
 {
     pool *p = h->pool;
@@ -247,6 +257,8 @@ _Noreturn void lost_come_back(hold *h)
     pthread_mutex_lock(&l->lock);
     worker *owner = h->task_owner;
     pthread_mutex_unlock(&l->lock);
+    if (h->task)
+        give_up_what_hangs_on(h->task);
     p->runner->abandon(p->runner->user, h->vm);
     if (h->task && !owner) {
         h->task->limit = (run_limit)atomic_load_explicit(&h->aim_limit, memory_order_relaxed);

@@ -48,7 +48,7 @@ bool lost_any(lost_threads *l);
  * that hold and goes on with that run. It takes the place as soon as it has a VM, if the run still goes on.
  * Nothing is done if one is on its way. Thread: the watchdog. */
 void lost_relieve(struct pool *p, struct worker *w, struct heavy *h, hold *of, uint64_t stamp,
-                  const run_limits *limits);
+                  const char *route_name);
 
 /* Interrupt what runs on lost threads, again: a handler may have come out of its C function only to go on.
  * Thread: the watchdog. */

@@ -74,6 +74,8 @@ void task_begin(HttpTask *t, void *owner)
     t->vm = t->run = NULL;
     t->inbox = NULL;
     t->await = NULL;
+    t->spawned = NULL;
+    t->spawned_end = &t->spawned;
     t->job = NULL;
     t->fields_read = 0;
     t->timer = (timer){0};
@@ -91,7 +93,7 @@ static void trim(buf *b)
 
 void task_end(HttpTask *t)
 {
-    assert(!timer_is_set(&t->timer) && !t->await);
+    assert(!timer_is_set(&t->timer) && !t->await && !t->spawned);
     if (t->headers != t->inline_headers)
         free(t->headers);
     if (t->target.p && t->target.n >= TASK_INLINE_TARGET)
@@ -107,6 +109,30 @@ void task_fini(void *task)
     HttpTask *t = task;
     buf_fini(&t->body);
     buf_fini(&t->head);
+}
+
+void task_add_spawned(HttpTask *by, HttpTask *spawned)
+{
+    spawned->letter.kind = LETTER_TASK;
+    spawned->letter.next = NULL;
+    *by->spawned_end = &spawned->letter;
+    by->spawned_end = &spawned->letter.next;
+}
+
+HttpTask *task_of_letter(letter *l)
+{
+    return (HttpTask *)(void *)((char *)l - offsetof(HttpTask, letter));
+}
+
+HttpTask *task_take_spawned(HttpTask *by)
+{
+    letter *first = by->spawned;
+    if (!first)
+        return NULL;
+    by->spawned = first->next;
+    if (!by->spawned)
+        by->spawned_end = &by->spawned;
+    return task_of_letter(first);
 }
 
 int task_set_target(HttpTask *t, str target)

@@ -106,6 +106,8 @@ typedef struct HttpTask {
     struct timer timer;   /* while parked; and the place in it */
     struct inbox *inbox;  /* of the thread that runs it */
     letter letter;        /* to the thread that is to run it: LETTER_TASK or LETTER_JOB */
+    letter *spawned;      /* PARKED tasks that its handler has spawned in this run: the first of them ... */
+    letter **spawned_end; /* ... and where the next goes */
     await *await;         /* parked: what it waits for besides the time, a reference, or NULL */
     uint64_t wake_ns;     /* parked: when it wants to go on, monotonic */
     uint64_t deadline_ns; /* when its handler has waited too long, or 0 */
@@ -156,6 +158,15 @@ int task_add_header(HttpTask *t, str name, str value);
 
 /* The first header of that name (lower case or not), or an empty slice with p NULL. */
 str task_header_find(const HttpTask *t, str name);
+
+/* What a letter of the kind LETTER_TASK is part of. */
+HttpTask *task_of_letter(letter *l);
+
+/* Have a PARKED task run by the thread that runs `by`, once that run is over. Thread: that one. */
+void task_add_spawned(HttpTask *by, HttpTask *spawned);
+
+/* The first of them that is left, or NULL. Thread: who has `by`. */
+HttpTask *task_take_spawned(HttpTask *by);
 
 /* The request id: the client's X-Request-Id where it is sane (1 to 64 letters, digits and ".-_"), else made
  * here at the first call. */

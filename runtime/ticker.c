@@ -98,11 +98,18 @@ void ticker_free(ticker *k)
     free(k);
 }
 
+static bool is_own(const ticker *k)
+{
+    return pthread_equal(pthread_self(), k->thread);
+}
+
 int ticker_set(ticker *k, tick *t, uint64_t due_ns)
 {
     pthread_mutex_lock(&k->lock);
     timers_remove(&k->set, &t->timer);
-    int err = timers_add(&k->set, &t->timer, due_ns);
+    /* One that sets itself again each time could keep who clears it waiting for ever. */
+    bool is_over = t->cleared && is_own(k);
+    int err = is_over ? 0 : timers_add(&k->set, &t->timer, due_ns);
     if (timers_first(&k->set) == &t->timer)
         pthread_cond_broadcast(&k->changed);
     pthread_mutex_unlock(&k->lock);
@@ -113,9 +120,10 @@ void ticker_clear(ticker *k, tick *t)
 {
     pthread_mutex_lock(&k->lock);
     timers_remove(&k->set, &t->timer);
-    while (k->called == t && !pthread_equal(pthread_self(), k->thread)) {
+    while (k->called == t && !is_own(k)) {
+        t->cleared = true;
         pthread_cond_wait(&k->changed, &k->lock);
-        timers_remove(&k->set, &t->timer); /* it may have set itself again */
     }
+    t->cleared = false;
     pthread_mutex_unlock(&k->lock);
 }

@@ -14,6 +14,7 @@ typedef struct tick {
     timer timer; /* first */
     void (*call)(void *user);
     void *user;
+    bool cleared; /* the ticker's: somebody waits for a call of it to end */
 } tick;
 
 /* Make it and start its thread. Returns: 0 or -errno. */

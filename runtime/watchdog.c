@@ -135,14 +135,14 @@ static bool look(watchdog *w, place at, watchdog_memory *m)
                           .now_ns = clock_now_ns(),
                           .cpu_ns = run.cpu_ns,
                           .before_ns = run.before_ns,
-                          .cpu_most_ns = run.limits->cpu_ns,
+                          .cpu_most_ns = run.cpu_most_ns,
                           .deadline_ns = run.deadline_ns,
-                          .wall_most_ns = run.limits->wall_ns};
+                          .wall_most_ns = run.wall_most_ns};
     watchdog_step step = watchdog_decide(m, &view);
     if (step != WATCHDOG_WAIT)
         hold_signal(h, run.stamp, m->limit, m->used_ns, m->most_ns, WATCHDOG_SIGNAL);
     if (step == WATCHDOG_RELIEVE)
-        lost_relieve(w->pool, at.worker, at.heavy, h, run.stamp, run.limits);
+        lost_relieve(w->pool, at.worker, at.heavy, h, run.stamp, run.route_name);
     return true;
 }
 

@@ -68,22 +68,31 @@ static _Thread_local int own_code;
 
 /* --- a server --- */
 
-static const char app[] = "local json = json\n"
-                          "api.config { max_queue = 64 }\n"
-                          "function api.get(ctx) return 'hello' end\n"
-                          "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
-                          "function api.cookie.get(ctx)\n"
-                          "    return api.text(ctx:cookies().c .. json.decode('[\"\\\\n\"]')[1]):cookie('d', "
-                          "'e'):header('x-a', 'b')\n"
-                          "end\n"
-                          "function api.child.get()\n"
-                          "    local child, why = io.popen('exit 3')\n"
-                          "    return { why or tostring(select(3, child:close())) }\n"
-                          "end\n"
-                          "api[('long'):rep(1000)].p_parameter.r_rest.get = function() end\n"
-                          "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
-                          "api.on_start(function() end)\n"
-                          "api.on_stop(function() end)\n";
+static const char app[] =
+    "local json = json\n"
+    "api.config { max_queue = 64 }\n"
+    "local shared = require('poolsrv.shared').dict('d', { max_bytes = '64k' })\n"
+    "function api.get(ctx) shared:set(ctx.id, { 'hello' }, 9) return shared:get(ctx.id)[1] end\n"
+    "function api.echo.post(ctx) return { body = ctx:body(), q = ctx:query() } end\n"
+    "function api.cookie.get(ctx)\n"
+    "    return api.text(ctx:cookies().c .. json.decode('[\"\\\\n\"]')[1]):cookie('d', "
+    "'e'):header('x-a', 'b')\n"
+    "end\n"
+    "function api.child.get()\n"
+    "    local child, why = io.popen('exit 3')\n"
+    "    return { why or tostring(select(3, child:close())) }\n"
+    "end\n"
+    "api[('long'):rep(1000)].p_parameter.r_rest.get = function() end\n"
+    "function api.heavy.p_id.get(ctx) sleep(0) return { id = ctx:params().id } end\n"
+    "local queue, task = require 'poolsrv.queue', require 'poolsrv.task'\n"
+    "queue.consume('work', { delay = 0 }, function(m, job) job:progress(1) sleep(0) end)\n"
+    "function api.jobs.get()\n"
+    "    task.spawn(function(n) sleep(n) end, 0)\n"
+    "    queue.push('work', { 1 }, { id = 'one', window = 0 })\n"
+    "    return { task.run('string.rep', 'x', 2) }\n"
+    "end\n"
+    "api.on_start(function() end)\n"
+    "api.on_stop(function() end)\n";
 
 static char folder[] = "/tmp/poolsrv-malloc-XXXXXX";
 static char app_path[64];
@@ -278,6 +287,7 @@ static void ask_all(life *l)
     expect(ask_directly(l, "/heavy/2"));
     expect(ask_at_length(l->srv));
     expect(ask(l->srv, "GET", "/child", ""));
+    expect(ask(l->srv, "GET", "/jobs", ""));
     expect(ask_at(l->srv, 1, "GET /metrics HTTP/1.1", ""));
 }
 
@@ -291,6 +301,7 @@ static void expect_health(life *l)
     ck_assert_int_eq(ask_directly(l, "/heavy/4"), 200);
     ck_assert_int_eq(ask_at_length(l->srv), 200);
     ck_assert_int_eq(ask(l->srv, "GET", "/child", ""), 200);
+    ck_assert_int_eq(ask(l->srv, "GET", "/jobs", ""), 200);
     ck_assert_int_eq(ask_at(l->srv, 1, "GET /metrics HTTP/1.1", ""), 200);
 }
 

@@ -80,6 +80,7 @@ static void redis_empty(void)
     redis_server_do(&redis_for_all, "FLUSHDB");
 }
 
+/* The first is memory. */
 static const engine_row engines[] = {
     {.name = "memory", .small = "max=3", .start = memory_start},
     {.name = "sqlite", .small = "max=3", .start = sqlite_start, .stop = sqlite_stop},

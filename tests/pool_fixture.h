@@ -46,8 +46,11 @@ static struct {
     atomic_uint troubles;
     atomic_uint light_on_heavy; /* runs of the light route on heavy workers */
     atomic_uint abandoned;
-    atomic_bool idle_at_gate;    /* the next collection of garbage goes to the gate */
-    atomic_uint_fast64_t nap_ns; /* how long /nap takes */
+    atomic_bool idle_at_gate;                           /* the next collection of garbage goes to the gate */
+    atomic_uint_fast64_t nap_ns;                        /* how long /nap takes */
+    runner_result (*run_job)(fake_vm *vm, HttpTask *t); /* a task that is a job, at its start ... */
+    runner_result (*resume_job)(HttpTask *t);           /* ... and when its time has come */
+    void (*cancel_job)(HttpTask *t);                    /* or it is given up */
 } fake;
 
 static inline void *on_enter(void *user)
@@ -139,6 +142,8 @@ static inline runner_result on_start(void *held, HttpTask *t)
     atomic_fetch_add(&fake.started, 1);
     if (!pthread_equal(vm->thread, pthread_self()))
         atomic_fetch_add(&fake.misplaced, 1);
+    if (t->job)
+        return fake.run_job(vm, t);
     if (path_has(t, "gate"))
         wait_at_gate();
     if (t->heavy && t->lane == &fake.light)
@@ -164,6 +169,8 @@ static inline runner_result on_resume(HttpTask *t)
     atomic_fetch_add(&fake.resumed, 1);
     if (!pthread_equal(vm->thread, pthread_self()))
         atomic_fetch_add(&fake.misplaced, 1);
+    if (t->job)
+        return fake.resume_job(t);
     if (path_has(t, "wait"))
         wait_at_gate();
     reply(t, "resumed");
@@ -176,7 +183,9 @@ static inline void on_cancel(HttpTask *t)
     atomic_fetch_add(&fake.cancelled, 1);
     if (!pthread_equal(vm->thread, pthread_self()))
         atomic_fetch_add(&fake.misplaced, 1);
-    if (path_has(t, "close"))
+    if (t->job)
+        fake.cancel_job(t);
+    else if (path_has(t, "close"))
         wait_at_gate();
 }
 

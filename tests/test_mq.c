@@ -351,6 +351,24 @@ START_TEST(stale_messages_do_not_keep_the_others_from_being_settled)
 }
 END_TEST
 
+START_TEST(a_message_that_nobody_took_is_stale)
+{
+    open_engine(_i, NULL);
+    push("a", "1");
+    mq_message *seen = peek("a", 1), *made = mq_message_new(STR("1"), "x", NULL, NULL, "x");
+    made->handle = 12345;
+    made->lease = 67;
+    seen->next = made;
+    ck_assert_int_eq(settle_op(MQ_ACK, "a", seen, (mq_op){0}), -ESTALE);
+    ck_assert_int_eq(settle_op(MQ_GIVE_BACK, "a", seen, (mq_op){0}), -ESTALE);
+    ck_assert_int_eq(settle_op(MQ_ACK, "unknown", seen, (mq_op){0}), -ESTALE);
+    mq_message_free(seen);
+    mq_message *m = take("a", 1);
+    ck_assert_int_eq(settle_op(MQ_ACK, "b", m, (mq_op){0}), -ESTALE); /* another queue's */
+    ack("a", m);
+}
+END_TEST
+
 START_TEST(an_extended_lease_ends_later)
 {
     open_engine(_i, NULL);
@@ -622,10 +640,9 @@ START_TEST(what_was_pushed_is_lost_or_there_as_the_engine_says)
     push("a", "1");
     push("a", "2");
     push_delayed("a", "3", LONG_MS);
-    mq_message *m = take_leased("a", 1, 50);
+    mq_message *held = take("a", 1);
     mq_close(q);
     q = NULL;
-    mq_message_free(m);
     if (!survives) {
         ck_assert_int_eq(atomic_load(&told), before + 1);
         ck_assert_int_eq(told_level, 1);
@@ -634,7 +651,8 @@ START_TEST(what_was_pushed_is_lost_or_there_as_the_engine_says)
     open_again(NULL);
     if (survives) {
         expect_bodies("a", "2");
-        m = await("a", 1);
+        ck_assert_int_eq(settle_op(MQ_EXTEND, "a", held, (mq_op){.lease_ms = 1}), 0);
+        mq_message *m = await("a", 1);
         ck_assert_str_eq(bodies(m), "1");
         ck_assert_uint_eq(m->attempt, 2);
         ack("a", m);
@@ -642,6 +660,7 @@ START_TEST(what_was_pushed_is_lost_or_there_as_the_engine_says)
     } else {
         expect_counts("a", 0, 0, 0);
     }
+    mq_message_free(held);
 }
 END_TEST
 
@@ -822,6 +841,8 @@ START_TEST(a_watcher_may_take_and_settle_from_inside_its_call)
     tally_wait(&done, MESSAGES - 1);
     mq_unwatch(q, &c.w);
     expect_counts("a", 0, 0, 0);
+    mq_close(q); /* the last take is over before the consumer is gone */
+    q = NULL;
 }
 END_TEST
 
@@ -1008,6 +1029,82 @@ START_TEST(parameters_are_refused_by_name)
 }
 END_TEST
 
+/* --- memory alone --- */
+
+START_TEST(without_a_lease_a_message_is_held_until_it_is_settled)
+{
+    open_engine(0, NULL);
+    push("a", "1");
+    mq_message *m = take_leased("a", 1, 0), *again;
+    ck_assert_int_eq(m->due_ms, 0);
+    ck_assert_int_eq(settle_op(MQ_EXTEND, "a", m, (mq_op){.lease_ms = 20}), 0); /* now it has one */
+    again = await_leased("a", 1, 0);
+    ck_assert_uint_eq(again->attempt, 2);
+    mq_message_free(m);
+    ack("a", again);
+}
+END_TEST
+
+static later next_one;
+
+static void submit_next(mq_op *op)
+{
+    tally_add(&((later *)op)->done);
+    next_one = (later){.op = {.verb = MQ_PUSH, .queue = "a", .body = STR("5")}};
+    submit_later(&next_one);
+}
+
+START_TEST(what_is_submitted_while_it_closes_is_refused)
+{
+    mq_message *m = fill(0);
+    later l = {.op = {.verb = MQ_PUSH, .queue = "a", .body = STR("4"), .wait_ms = LONG_MS}, .done = TALLY};
+    l.op.done = submit_next;
+    mq_submit(q, &l.op);
+    mq_message_free(m);
+    mq_close(q);
+    q = NULL;
+    ck_assert(is_done(&l));
+    ck_assert(is_done(&next_one));
+    ck_assert_int_eq(next_one.op.err, -ESHUTDOWN);
+}
+END_TEST
+
+START_TEST(more_ids_than_messages_fit_are_told_of_once)
+{
+    char id[8];
+    open_engine(0, "max=3");
+    int before = atomic_load(&told);
+    for (int i = 0; i < 6; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        ck_assert(!push_id("a", id, LONG_MS));
+        ack("a", take("a", 1));
+    }
+    ck_assert_int_eq(atomic_load(&told), before + 1);
+    ck_assert_int_eq(told_level, 1);
+    ck_assert_ptr_nonnull(strstr(told_text, "queue \"a\""));
+    ck_assert(push_id("a", "5", LONG_MS));
+    ck_assert(!push_id("a", "0", LONG_MS));
+}
+END_TEST
+
+START_TEST(many_delays_that_end_together_are_all_delivered)
+{
+    enum { MANY = 1000 };
+    char body[16];
+    open_engine(0, NULL);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(body, sizeof body, "%d", i);
+        push_delayed("a", body, 1 + i / 100);
+    }
+    for (int n = 0; n < MANY;) {
+        mq_message *list = await("a", 100);
+        n += (int)length(list);
+        ack("a", list);
+    }
+    expect_counts("a", 0, 0, 0);
+}
+END_TEST
+
 /* --- the front, once --- */
 
 START_TEST(memory_has_no_place)
@@ -1104,6 +1201,7 @@ static void add_for_each_engine(TCase *to)
         revived_delayed_messages_are_ready,
         a_message_whose_lease_has_ended_is_delivered_again,
         stale_messages_do_not_keep_the_others_from_being_settled,
+        a_message_that_nobody_took_is_stale,
         an_extended_lease_ends_later,
         progress_is_seen,
         a_purge_leaves_what_is_taken,
@@ -1139,6 +1237,13 @@ int main(void)
     tcase_add_checked_fixture(engines_case, NULL, close_engine);
     add_for_each_engine(engines_case);
     suite_add_tcase(suite, engines_case);
+    TCase *memory = tcase_create("memory");
+    tcase_add_checked_fixture(memory, NULL, close_engine);
+    tcase_add_test(memory, without_a_lease_a_message_is_held_until_it_is_settled);
+    tcase_add_test(memory, what_is_submitted_while_it_closes_is_refused);
+    tcase_add_test(memory, more_ids_than_messages_fit_are_told_of_once);
+    tcase_add_test(memory, many_delays_that_end_together_are_all_delivered);
+    suite_add_tcase(suite, memory);
     TCase *front = tcase_create("front");
     tcase_add_test(front, memory_has_no_place);
     tcase_add_test(front, an_address_that_is_none_is_refused_with_those_that_are);

@@ -4,7 +4,7 @@
 #include "tests/cut_vfs.h"
 #include "tests/mq_ledger.h"
 
-enum { THREADS = 4, CUTS_PRESET = 60, OPERATIONS = 80 };
+enum { THREADS = 4, CUTS_PRESET = 30, OPERATIONS = 80 };
 
 static long cuts(void)
 {

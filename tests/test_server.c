@@ -799,6 +799,27 @@ START_TEST(routes_and_addresses_end_with_null)
 }
 END_TEST
 
+START_TEST(what_runs_beside_requests_has_a_name_and_a_place)
+{
+    ps_server *srv = bound("local queue, task = require 'poolsrv.queue', require 'poolsrv.task'\n"
+                           "queue.consume('mails', function() end)\n"
+                           "task.every('5m', function() end)\n"
+                           "require('poolsrv.pubsub').subscribe('settings', function() end)\n");
+    static const char *const names[] = {"QUEUE mails", "CLOCK task.every(\"5m\")", "CHANNEL settings"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *where = NULL;
+        char line[16];
+        snprintf(line, sizeof(line), "app.lua:%zu", i + 2);
+        ck_assert_str_eq(ps_server_job(srv, i, &where), names[i]);
+        ck_assert_ptr_nonnull(strstr(where, line));
+        ck_assert_ptr_nonnull(ps_server_job(srv, i, NULL));
+    }
+    ck_assert_ptr_null(ps_server_job(srv, 3, NULL));
+    ck_assert_ptr_null(ps_server_job(NULL, 0, NULL));
+    ps_server_free(srv);
+}
+END_TEST
+
 START_TEST(every_error_has_a_text)
 {
     for (int code = -8; code < 0; code++)
@@ -843,6 +864,7 @@ static Suite *suite(void)
     tcase_add_test(t, check_refuses_null_and_comes_before_run);
     tcase_add_test(t, on_start_that_fails_makes_run_return_eapp);
     tcase_add_test(t, routes_and_addresses_end_with_null);
+    tcase_add_test(t, what_runs_beside_requests_has_a_name_and_a_place);
     tcase_add_test(t, every_error_has_a_text);
     suite_add_tcase(s, t);
     return s;

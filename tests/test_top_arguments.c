@@ -29,7 +29,7 @@ static int read_words(const char *line)
 START_TEST(without_arguments_it_is_the_usual_address_each_second)
 {
     ck_assert_int_eq(read_words(""), 0);
-    ck_assert_str_eq(args.address, TOP_ADDRESS);
+    ck_assert_str_eq(args.address, USUAL_ADDRESS);
     ck_assert_int_eq(args.interval_ms, 1000);
     ck_assert_int_eq(args.count, 0);
     ck_assert_int_eq(args.sort, TOP_BY_REQUESTS);
@@ -45,7 +45,7 @@ START_TEST(address_of_the_environment_goes_before_the_usual_one)
     ck_assert_str_eq(args.address, "[::1]:9200");
     setenv("POOLSRV_ADMIN", "", 1);
     ck_assert_int_eq(read_words(""), 0);
-    ck_assert_str_eq(args.address, TOP_ADDRESS);
+    ck_assert_str_eq(args.address, USUAL_ADDRESS);
 }
 END_TEST
 
@@ -99,7 +99,7 @@ END_TEST
 
 START_TEST(endless_address_is_refused)
 {
-    char line[TOP_ADDRESS_BYTES + 10];
+    char line[ADDRESS_BYTES + 10];
     memset(line, 'a', sizeof line);
     line[sizeof line - 1] = '\0';
     ck_assert_int_eq(read_words(line), PS_EINVAL);

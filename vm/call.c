@@ -495,6 +495,8 @@ void vm_cancel(vm *v, vm_run *run)
     v->running = run;
     if (run->globals_away)
         seal_enter(v, run);
+    if (run->request.job && run->request.job->kind == JOB_SPAWN && lua_status(run->co) == LUA_OK)
+        jobs_forget(v->L, run);
     limit_begin(v, run->co, run->request.memory_bytes);
     drop_coroutine(v, run, false);
     limit_end(v);

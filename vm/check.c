@@ -35,6 +35,8 @@ static int check_app(lua_State *L)
     lua_insert(L, -3); /* parts, check, parts */
     lua_call(L, 1, 1);
     lua_insert(L, -2);
+    lua_getfield(L, -1, "where"); /* the checker's: modules note their mistakes, too */
+    lua_setfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     int checker = lua_gettop(L) - 1;
     load_tree(L);
     sandbox_cut(L);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "vm/json.h"
+#include "vm/load.h"
 
 /* In the registry: { list = { { kind =, name =, where =, ... } ... }, consume = { name -> fn }, clock = the
  * same, notice = { name -> { fn... } }, spawn = { light userdata of the run -> { n =, fn, arguments... } } }
@@ -78,7 +79,7 @@ static int on_define(lua_State *L)
     luaL_checktype(L, 4, LUA_TTABLE);
     bool many = strcmp(kind, "notice") == 0;
     if (vm_of(L)->running || vm_of(L)->signature)
-        return luaL_error(L, "this is for the app's file, while it loads");
+        return load_raise(L, "consumers and the like are defined while the app loads, not by a handler");
     if (!many) {
         push_place_of(L, kind, name);
         if (!lua_isnil(L, -1))
@@ -409,33 +410,48 @@ void jobs_push(lua_State *co, vm_run *run)
 
 /* --- spawning --- */
 
-vm_run *jobs_keep(lua_State *L, int list)
+/* Arguments: the list, the run. */
+static int keep(lua_State *L)
 {
-    vm *v = vm_of(L);
-    list = lua_absindex(L, list);
-    push_part(L, "spawn");
-    vm_run *run = vm_run_take(v);
-    if (!run) {
-        luaL_error(L, "not enough memory");
-        return NULL;
-    }
-    run->request = (vm_request){.id = v->running->request.id};
+    vm_run *run = lua_touserdata(L, 2);
     call_prepare(L, run);
-    lua_pushvalue(L, list);
+    push_part(L, "spawn");
+    lua_pushvalue(L, 1);
     lua_rawsetp(L, -2, run);
-    lua_pop(L, 1);
-    return run;
+    return 0;
 }
 
-void jobs_let_go(lua_State *L, vm_run *run)
+vm_run *jobs_keep(lua_State *L, int list, job *j)
+{
+    vm *v = vm_of(L);
+    vm_run *run = vm_run_take(v);
+    if (!run)
+        return NULL;
+    run->request = (vm_request){.id = v->running->request.id, .job = j};
+    lua_pushvalue(L, list);
+    lua_pushcfunction(L, keep);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, run);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK)
+        return run;
+    lua_pop(L, 1);
+    jobs_let_go(L, run);
+    return NULL;
+}
+
+void jobs_forget(lua_State *L, const vm_run *run)
 {
     push_part(L, "spawn");
     lua_pushnil(L);
     lua_rawsetp(L, -2, run);
     lua_pop(L, 1);
-    job none = {.kind = JOB_SPAWN};
-    run->request.job = &none; /* it has no context */
-    lua_settop(run->co, 0);
+}
+
+void jobs_let_go(lua_State *L, vm_run *run)
+{
+    jobs_forget(L, run);
+    if (run->co)
+        lua_settop(run->co, 0);
     vm_run_give(vm_of(L), run);
 }
 

@@ -26,9 +26,13 @@ void jobs_push(lua_State *co, vm_run *run);
 
 /* For JOB_SPAWN: a run that will call the function that is first in the list at an index, with the rest of
  * it, when vm_resume begins it. It counts as taken (vm_running); it is given back by the host, or by
- * jobs_let_go when the host has refused it. Stack: [-0, +0, m] */
-vm_run *jobs_keep(lua_State *L, int list);
+ * jobs_let_go when the host has refused it. Neither raises. Returns: NULL when memory is short.
+ * Stack: [-0, +0, -], with room for 4 */
+vm_run *jobs_keep(lua_State *L, int list, job *j);
 void jobs_let_go(lua_State *L, vm_run *run);
+
+/* One that is given up before it was begun: what it would have called is kept no more. Stack: [-0, +0, -] */
+void jobs_forget(lua_State *L, const vm_run *run);
 
 /* It has returned n values from an index on; or failed, and the value at an index is the text. May raise. */
 void jobs_returned(lua_State *co, int first, int n, vm_run *run);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "vm/jobs.h"
+#include "vm/json.h"
+#include "vm/limit.h"
 #include "vm/load.h"
 #include "vm/reply.h"
 #include "vm/sandbox.h"
@@ -89,6 +91,41 @@ void load_parts(lua_State *L)
     }
     lua_getfield(L, -1, "where");
     lua_setfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
+}
+
+int load_raise(lua_State *L, const char *format, ...)
+{
+    va_list args;
+    lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
+    lua_getfield(L, -1, "raise");
+    va_start(args, format);
+    lua_pushvfstring(L, format, args);
+    va_end(args);
+    lua_call(L, 1, 0);
+    return 0; /* never */
+}
+
+/* Arguments: the value; where the text goes. */
+static int encode(lua_State *L)
+{
+    json_encode(L, 1, lua_touserdata(L, 2), 0);
+    return 0;
+}
+
+/* The encoder names the line of its caller, which is nobody here. */
+void load_encode(lua_State *L, int index, buf *out, const char *what)
+{
+    luaL_checkstack(L, 4, NULL);
+    lua_pushvalue(L, index);
+    lua_pushcfunction(L, encode);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, out);
+    int status = lua_pcall(L, 2, 0, 0);
+    if (status == LUA_OK)
+        return;
+    if (status != LUA_ERRRUN || limit_is_met(vm_of(L)) || lua_type(L, -1) != LUA_TSTRING)
+        lua_error(L);
+    load_raise(L, "%s: %s", what, lua_tostring(L, -1));
 }
 
 void load_tree(lua_State *L)

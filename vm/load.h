@@ -3,6 +3,7 @@
 #ifndef VM_LOAD_H
 #define VM_LOAD_H
 
+#include "queue/buf.h"
 #include "vm/internal.h"
 
 /* Run a chunk of the program's own. Stack: [-0, +nresults, e] */
@@ -16,6 +17,13 @@ void load_parts(lua_State *L);
 
 /* The part `where` in the registry: a chunk that is loaded later has no debug.getinfo in strict mode. */
 #define LOAD_WHERE "poolsrv.where"
+
+/* Raise a text, with the line of the app's that is at fault before it: our own chunks between that line and a
+ * binding tell its author nothing. The format is as in lua_pushfstring. */
+int load_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* As json_encode, without flags, but what cannot be encoded is raised with load_raise, named `what`. */
+void load_encode(lua_State *L, int index, buf *out, const char *what);
 
 /* Replace the parts by what tree.lua makes of them, and set the global `api`. Stack: [-1, +1, e] */
 void load_tree(lua_State *L);

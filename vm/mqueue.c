@@ -9,6 +9,7 @@
 #include "vm/json.h"
 #include "vm/lengths.h"
 #include "vm/load.h"
+#include "vm/push.h"
 #include "vm/wait.h"
 
 #define JOB_MT "poolsrv.job"
@@ -34,26 +35,33 @@ static void free_asked(await *a)
     free(q);
 }
 
-static mq *queues_of(lua_State *L, const char *title)
+mq *mqueue_queues(lua_State *L, const char *title)
 {
     const vm_host *host = vm_of(L)->config.host;
     mq *q = host ? host->queues(host->user) : NULL;
     if (!q)
-        luaL_error(L, "%s: the queues are open once the app is loaded: in handlers, and from api.on_start on",
+        load_raise(L, "%s: the queues are open once the app is loaded: in api.on_start, handlers and jobs",
                    title);
     return q;
 }
 
 /* --- operations --- */
 
-/* A name that is an argument. */
-static void copy_name(lua_State *L, int arg, char *to, size_t size, bool (*is_good)(str), const char *wanted)
+/* An argument that is a name. */
+str mqueue_check_text(lua_State *L, int arg, const char *title, const char *field, bool (*is_good)(str),
+                      const char *wanted)
 {
-    str text;
-    text.p = luaL_checklstring(L, arg, &text.n);
-    luaL_argcheck(L, text.n < size && is_good(text), arg, wanted);
-    memcpy(to, text.p, text.n + 1);
+    str text = {0};
+    if (lua_type(L, arg) == LUA_TSTRING)
+        text.p = lua_tolstring(L, arg, &text.n);
+    if (!text.p || !is_good(text))
+        load_raise(L, "%s: %s = %s: expected %s", title, field, luaL_tolstring(L, arg, NULL), wanted);
+    return text;
 }
+
+const char mqueue_name_wanted[] = "a queue's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
+static const char channel_wanted[] = "a channel's name, of 1 to 127 letters, digits and \".\", \"_\", \"-\"";
+const char mqueue_id_wanted[] = "a message's id, of 1 to 127 printable ASCII characters without spaces";
 
 static bool is_any(str name)
 {
@@ -94,7 +102,7 @@ static void on_done(mq_op *op)
 
 typedef int push_results(lua_State *L, const mq_op *op);
 
-static const char *code_of(int err)
+const char *mqueue_code(int err)
 {
     switch (err) {
     case -EAGAIN:
@@ -120,7 +128,7 @@ static int push_outcome(lua_State *L, const mq_op *op, push_results *results)
         return results(L, op);
     lua_pushnil(L);
     lua_pushstring(L, op->error);
-    lua_pushstring(L, code_of(op->err));
+    lua_pushstring(L, mqueue_code(op->err));
     return 3;
 }
 
@@ -163,14 +171,7 @@ static bool push_way(lua_State *L, const char *title)
     return can_wait;
 }
 
-/* --- pushing --- */
-
-static int push_pushed(lua_State *L, const mq_op *op)
-{
-    lua_pushstring(L, op->id_text);
-    lua_pushboolean(L, op->duplicate);
-    return 2;
-}
+/* --- channels --- */
 
 static buf *body_of(lua_State *L)
 {
@@ -181,11 +182,11 @@ static buf *body_of(lua_State *L)
 }
 
 /* Begin one with the value at 2 as its body. */
-static asked *new_asked_with(lua_State *L, mq_verb verb, str name)
+static asked *new_asked_with(lua_State *L, mq_verb verb, str name, const char *title)
 {
     buf *body = body_of(L);
     body->n = 0;
-    json_encode(L, 2, body, 0);
+    load_encode(L, 2, body, title);
     if (buf_add(body, "", 1) < 0)
         luaL_error(L, "not enough memory");
     asked *q = new_asked(L, verb);
@@ -196,47 +197,15 @@ static asked *new_asked_with(lua_State *L, mq_verb verb, str name)
     return q;
 }
 
-/* push(queue, value, delay_ms, id or nil, priority, window_ms, wait_ms) -> id, whether it is a duplicate; or
- * nil, why, and a word for it */
-static int on_push(lua_State *L)
-{
-    mq *queues = queues_of(L, "queue.push");
-    str name, id = {0};
-    name.p = luaL_checklstring(L, 1, &name.n);
-    luaL_argcheck(L, mq_name_is_good(name), 1, "a queue's name is of letters, digits and \"._-\"");
-    luaL_checkany(L, 2);
-    if (!lua_isnoneornil(L, 4)) {
-        id.p = luaL_checklstring(L, 4, &id.n);
-        luaL_argcheck(L, mq_id_is_good(id), 4,
-                      "an id is of 1 to 127 printable ASCII characters without spaces");
-    }
-    int64_t delay_ms = luaL_optinteger(L, 3, 0), window_ms = luaL_optinteger(L, 6, 0);
-    int64_t wait_ms = luaL_optinteger(L, 7, 0);
-    int priority = (int)luaL_optinteger(L, 5, 0);
-    bool can_wait = push_way(L, "queue.push");
-    asked *q = new_asked_with(L, MQ_PUSH, name);
-    if (id.n) {
-        memcpy(q->id, id.p, id.n + 1);
-        q->op.id = q->id;
-    }
-    q->op.delay_ms = delay_ms;
-    q->op.window_ms = window_ms;
-    q->op.wait_ms = wait_ms;
-    q->op.priority = priority;
-    return ask(L, queues, q, can_wait);
-}
-
 /* publish(channel, value) -> true; or nil, why, and a word for it */
 static int on_publish(lua_State *L)
 {
-    mq *queues = queues_of(L, "pubsub.publish");
-    str name;
-    name.p = luaL_checklstring(L, 1, &name.n);
-    luaL_argcheck(L, mq_name_is_good(name), 1, "a channel's name is of letters, digits and \"._-\"");
+    mq *queues = mqueue_queues(L, "pubsub.publish");
+    str name = mqueue_check_text(L, 1, "pubsub.publish", "channel", mq_name_is_good, channel_wanted);
     luaL_checkany(L, 2);
     lua_settop(L, 2);
     bool can_wait = push_way(L, "pubsub.publish");
-    return ask(L, queues, new_asked_with(L, MQ_PUBLISH, name), can_wait);
+    return ask(L, queues, new_asked_with(L, MQ_PUBLISH, name, "pubsub.publish"), can_wait);
 }
 
 /* --- looking --- */
@@ -317,23 +286,21 @@ static int push_nothing(lua_State *L, const mq_op *op)
 }
 
 static push_results *const results_of[MQ_PUBLISH + 1] = {
-    [MQ_PUSH] = push_pushed,     [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,
-    [MQ_REVIVE] = push_count,    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing,
-    [MQ_PUBLISH] = push_nothing,
+    [MQ_STATS] = push_stats, [MQ_PEEK] = push_peeked,      [MQ_REVIVE] = push_count,
+    [MQ_PURGE] = push_count, [MQ_PROGRESS] = push_nothing, [MQ_PUBLISH] = push_nothing,
 };
 
 /* The queue is the first argument; "" means all, where that makes sense. */
 static int ask_about(lua_State *L, mq_verb verb, const char *title, bool (*is_good)(str), unsigned most)
 {
-    mq *queues = queues_of(L, title);
-    char name[MQ_NAME_BYTES], id[MQ_ID_BYTES] = "";
-    copy_name(L, 1, name, sizeof(name), is_good, "a queue's name is of letters, digits and \"._-\"");
+    mq *queues = mqueue_queues(L, title);
+    str name = mqueue_check_text(L, 1, title, "queue", is_good, mqueue_name_wanted), id = STR("");
     if (verb == MQ_REVIVE && !lua_isnoneornil(L, 2))
-        copy_name(L, 2, id, sizeof(id), mq_id_is_good, "a message's id");
+        id = mqueue_check_text(L, 2, title, "id", mq_id_is_good, mqueue_id_wanted);
     bool can_wait = push_way(L, title);
     asked *q = new_asked(L, verb);
-    memcpy(q->queue, name, sizeof(name));
-    memcpy(q->id, id, sizeof(id));
+    memcpy(q->queue, name.p, name.n + 1);
+    memcpy(q->id, id.p, id.n + 1);
     q->op.id = q->id;
     q->op.most = most;
     return ask(L, queues, q, can_wait);
@@ -347,8 +314,11 @@ static int on_stats(lua_State *L)
 /* peek(queue, most) */
 static int on_peek(lua_State *L)
 {
-    lua_Integer most = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, most >= 1 && most <= MQ_TAKE_MAX, 2, "from 1 to 1024 messages");
+    int isnum;
+    lua_Integer most = lua_tointegerx(L, 2, &isnum);
+    if (!isnum || most < 1 || most > MQ_TAKE_MAX)
+        load_raise(L, "queue.peek: %s: expected how many messages, 1 to %d", luaL_tolstring(L, 2, NULL),
+                   (int)MQ_TAKE_MAX);
     return ask_about(L, MQ_PEEK, "queue.peek", mq_name_is_good, (unsigned)most);
 }
 
@@ -375,7 +345,7 @@ static const mq_message *check_message(lua_State *L, const char *title)
     for (const mq_message *m = j && j->kind == JOB_CONSUME ? j->messages : NULL; m && id; m = m->next)
         if (strcmp(m->id, id) == 0)
             return m;
-    luaL_error(L, "%s: the job is not under way in this consumer", title);
+    load_raise(L, "%s: the job is over, or another handler's", title);
     return NULL;
 }
 
@@ -384,8 +354,9 @@ static int on_extend(lua_State *L)
 {
     const vm_host *host = vm_of(L)->config.host;
     (void)check_message(L, "job:extend");
-    double seconds = luaL_checknumber(L, 2);
-    luaL_argcheck(L, seconds > 0 && seconds <= 1e6, 2, "seconds from now, up to 1e6");
+    double seconds = lua_tonumber(L, 2);
+    if (!(seconds > 0 && seconds <= 1e6))
+        load_raise(L, "job:extend: %s: expected seconds from now, up to 1000000", luaL_tolstring(L, 2, NULL));
     host->extend(host->user, vm_of(L)->running->request.host, (uint64_t)(seconds * 1e9));
     return 0;
 }
@@ -394,9 +365,10 @@ static int on_extend(lua_State *L)
 static int on_progress(lua_State *L)
 {
     const mq_message *m = check_message(L, "job:progress");
-    double progress = luaL_checknumber(L, 2);
-    luaL_argcheck(L, progress >= 0 && progress < 1e300, 2, "a number from 0 on");
-    mq *queues = queues_of(L, "job:progress");
+    double progress = lua_tonumber(L, 2);
+    if (lua_type(L, 2) != LUA_TNUMBER || !(progress >= 0 && progress < 1e300))
+        load_raise(L, "job:progress: %s: expected a number from 0 on", luaL_tolstring(L, 2, NULL));
+    mq *queues = mqueue_queues(L, "job:progress");
     asked *q = new_asked(L, MQ_PROGRESS);
     mq_message *copy = mq_message_new(STR(""), m->id, NULL, NULL, m->token);
     const char *name = vm_of(L)->running->request.job->name;
@@ -440,14 +412,16 @@ static int on_open_pubsub(lua_State *L)
 
 static int on_open(lua_State *L)
 {
-    static const luaL_Reg native[] = {{"push", on_push},   {"stats", on_stats}, {"peek", on_peek},
-                                      {"retry", on_retry}, {"purge", on_purge}, {NULL, NULL}};
+    static const luaL_Reg native[] = {{"push", push_on_push}, {"stats", on_stats}, {"peek", on_peek},
+                                      {"retry", on_retry},    {"purge", on_purge}, {NULL, NULL}};
     load_chunk(L, "queue", 1);
     luaL_newlib(L, native);
     jobs_push_define(L);
     lua_setfield(L, -2, "define");
     lua_pushcfunction(L, lengths_read);
     lua_setfield(L, -2, "duration");
+    lua_pushcfunction(L, push_on_push_all);
+    lua_setfield(L, -2, "push_all");
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
     lua_call(L, 2, 1);
     return 1;

@@ -8,19 +8,26 @@
 #include "vm/load.h"
 #include "vm/shared_parts.h"
 
-/* open(name, max_bytes): the same name is the same dictionary in every VM. Nil while a request is answered.
- */
+enum { ERROR_BYTES = 512 };
+
+/* dict(name, max_bytes, persist) -> a dictionary, the same in every VM; or false and why not. Nil while a
+ * request is answered. */
 static int on_dict(lua_State *L)
 {
+    char error[ERROR_BYTES];
     const char *name = luaL_checkstring(L, 1);
     lua_Integer max_bytes = luaL_checkinteger(L, 2);
+    const char *persist = luaL_optstring(L, 3, NULL);
     dict *d;
     if (vm_of(L)->running)
         return 0;
-    if (dicts_open(shared_of(L)->dicts, name, (size_t)max_bytes, &d) < 0)
-        return luaL_error(L, "shared.dict: not enough memory");
-    shared_push_dict(L, d);
-    return 1;
+    if (dicts_open(shared_of(L)->dicts, name, (size_t)max_bytes, persist, &d, error, sizeof(error)) == 0) {
+        shared_push_dict(L, d);
+        return 1;
+    }
+    lua_pushboolean(L, false);
+    lua_pushstring(L, error);
+    return 2;
 }
 
 /* now(): seconds, monotonic. */
@@ -42,7 +49,7 @@ static bool prepare(vm *v)
     s->stores = v->config.stores;
     s->dicts = v->config.dicts;
     if (!s->dicts && !s->own)
-        s->own = dicts_new();
+        s->own = dicts_new(&(dicts_config){.persists = false});
     if (!s->dicts)
         s->dicts = s->own;
     return s->dicts != NULL;
@@ -58,9 +65,13 @@ static int on_open(lua_State *L)
                                       {"extend", shared_on_extend},
                                       {"store_dict", shared_on_remote_dict},
                                       {"store_problem", shared_on_remote_problem},
+                                      {"store_update_get", shared_on_remote_update_get},
+                                      {"store_update_cas", shared_on_remote_update_cas},
                                       {"store_lock", shared_on_remote_lock},
                                       {"store_unlock", shared_on_remote_unlock},
                                       {"store_extend", shared_on_remote_extend},
+                                      {"update_get", shared_on_update_get},
+                                      {"update_cas", shared_on_update_cas},
                                       {NULL, NULL}};
     if (!prepare(vm_of(L)))
         return luaL_error(L, "poolsrv.shared: not enough memory");

@@ -9,24 +9,23 @@
 enum { KEYS_PRESET = 1000 };
 
 typedef struct object {
+    const shared *owner; /* the VM's; nobody else's object begins with that address */
     dict *dict;
     dict_port *port; /* NULL: the VM is being closed */
 } object;
 
-static bool is_dict(lua_State *L, int index)
+/* Without a look at the metatable, which would have to be pushed. */
+static inline object *to_object(lua_State *L, const shared *s)
 {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return false;
-    bool is = lua_topointer(L, -1) == shared_of(L)->dict_mt;
-    lua_pop(L, 1);
-    return is;
+    object *o = lua_rawlen(L, 1) == sizeof(object) ? lua_touserdata(L, 1) : NULL;
+    return o && o->owner == s ? o : NULL;
 }
 
 static object *check_dict(lua_State *L, const char *what)
 {
-    if (!is_dict(L, 1))
+    object *o = to_object(L, shared_of(L));
+    if (!o)
         luaL_error(L, "%s: expected a dictionary before the colon, not %s", what, luaL_typename(L, 1));
-    object *o = lua_touserdata(L, 1);
     if (!o->port)
         luaL_error(L, "%s: the dictionary is closed", what);
     return o;
@@ -34,9 +33,9 @@ static object *check_dict(lua_State *L, const char *what)
 
 static int on_gc(lua_State *L)
 {
-    if (!is_dict(L, 1))
+    object *o = to_object(L, shared_of(L));
+    if (!o)
         return 0;
-    object *o = lua_touserdata(L, 1);
     dict_port_free(o->port);
     o->port = NULL;
     return 0;
@@ -45,7 +44,7 @@ static int on_gc(lua_State *L)
 void shared_push_dict(lua_State *L, dict *d)
 {
     object *o = lua_newuserdatauv(L, sizeof(*o), 0);
-    *o = (object){.dict = d};
+    *o = (object){.owner = shared_of(L), .dict = d};
     lua_rawgeti(L, LUA_REGISTRYINDEX, shared_of(L)->dict_mt_ref);
     lua_setmetatable(L, -2);
     o->port = dict_port_new(d);
@@ -166,23 +165,18 @@ static int refuse_option(lua_State *L, const char *what)
     return luaL_error(L, "%s: %s: no such option", what, luaL_tolstring(L, -2, NULL));
 }
 
-/* Options, or the ttl alone. With `init`, that may be among them; then it is left at the top, or nil. */
+/* Options, or the ttl alone. With `init`, that may be among them. */
 uint64_t shared_check_options(lua_State *L, int index, const char *what, bool init)
 {
-    if (lua_type(L, index) != LUA_TTABLE) {
-        uint64_t ttl_ns = shared_check_ttl(L, index, what);
-        lua_pushnil(L);
-        return ttl_ns;
-    }
+    if (lua_type(L, index) != LUA_TTABLE)
+        return shared_check_ttl(L, index, what);
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (strcmp(name, "ttl") != 0 && !(init && strcmp(name, "init") == 0))
             refuse_option(L, what);
     }
     lua_getfield(L, index, "ttl");
-    uint64_t ttl_ns = shared_check_ttl(L, lua_gettop(L), what);
-    lua_getfield(L, index, "init");
-    return ttl_ns;
+    return shared_check_ttl(L, lua_gettop(L), what);
 }
 
 /* Store the value at 3 under the key at 2, with the options at 4. Returns: as dict_put, for those errors that
@@ -255,26 +249,43 @@ static int on_replace(lua_State *L)
 }
 
 /* Remove it if it has that version; to leave what is absent absent is right, too. */
-static int cas_nil(lua_State *L, const dict_change *how)
+static int cas_nil(lua_State *L, const char *what, const dict_change *how)
 {
-    object *o = check_dict(L, "dict:cas");
-    str key = shared_check_key(L, 2, "dict:cas");
+    object *o = check_dict(L, what);
+    str key = shared_check_key(L, 2, what);
     int err = dict_delete(o->port, key, how);
     return push_done(L, err == -ENOENT ? 0 : err);
+}
+
+static int cas(lua_State *L, const char *what)
+{
+    dict_change how = {.when = DICT_IF_VERSION, .keeps_end = true};
+    lua_settop(L, 5);
+    if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 0)
+        return luaL_error(L, "%s: version: expected the one that get_versioned returned, not %s", what,
+                          luaL_tolstring(L, 3, NULL));
+    how.version = (uint64_t)lua_tointeger(L, 3);
+    if (lua_isnil(L, 4))
+        return cas_nil(L, what, &how);
+    return push_done(L, put(L, what, 4, &how));
 }
 
 /* cas(key, version, value [, options]) -> whether it was done */
 static int on_cas(lua_State *L)
 {
-    dict_change how = {.when = DICT_IF_VERSION, .keeps_end = true};
-    lua_settop(L, 5);
-    if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 0)
-        return luaL_error(L, "dict:cas: version: expected the one that get_versioned returned, not %s",
-                          luaL_tolstring(L, 3, NULL));
-    how.version = (uint64_t)lua_tointeger(L, 3);
-    if (lua_isnil(L, 4))
-        return cas_nil(L, &how);
-    return push_done(L, put(L, "dict:cas", 4, &how));
+    return cas(L, "dict:cas");
+}
+
+/* The two steps of update, which is in Lua. */
+int shared_on_update_get(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)get(L, "dict:update"));
+    return 2;
+}
+
+int shared_on_update_cas(lua_State *L)
+{
+    return cas(L, "dict:update");
 }
 
 /* touch(key [, ttl]) -> whether it was there */
@@ -306,7 +317,7 @@ static int on_incr(lua_State *L)
     if (!lua_isnil(L, 3))
         shared_check_number(L, 3, "by", &value);
     uint64_t ttl_ns = shared_check_options(L, 4, "dict:incr", true);
-    if (!lua_isnil(L, -1))
+    if (lua_istable(L, 4) && lua_getfield(L, 4, "init") != LUA_TNIL)
         shared_check_number(L, lua_gettop(L), "init", &init);
     int err = dict_add(o->port, key, &value, &init, ttl_ns, NULL);
     if (err)
@@ -341,6 +352,5 @@ void shared_push_methods(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pushliteral(L, "poolsrv.dict");
     lua_setfield(L, -2, "__name");
-    s->dict_mt = lua_topointer(L, -1);
     s->dict_mt_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

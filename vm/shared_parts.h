@@ -13,11 +13,10 @@ struct shared {
     dicts *own;       /* of a VM without a server */
     dict_port *locks; /* NULL until one is wanted */
     buf scratch;      /* what is on its way between Lua and a dictionary */
-    const void *dict_mt;
-    int dict_mt_ref; /* registry: the metatable of dictionaries */
-    remotes *stores; /* the server's; NULL: addresses are looked at, and no more */
+    int dict_mt_ref;  /* registry: the metatable of dictionaries */
+    remotes *stores;  /* the server's; NULL: addresses are looked at, and no more */
     const void *remote_mt;
-    int remote_mt_ref; /* registry: that of those in a remote */
+    int remote_mt_ref; /* registry: that of those in a store */
 };
 
 static inline shared *shared_of(lua_State *L)
@@ -38,8 +37,14 @@ void shared_check_value(lua_State *L, int index, const char *what, dict_value *r
 /* Stack: [-0, +1, m] */
 void shared_push_value(lua_State *L, const dict_value *value);
 
+enum { SHARED_SCRATCH_KEPT_BYTES = 64 * 1024 };
+
 /* Give back what a long value has left in the scratch. */
-void shared_trim(shared *s);
+static inline void shared_trim(shared *s)
+{
+    if (s->scratch.cap > SHARED_SCRATCH_KEPT_BYTES)
+        buf_fini(&s->scratch);
+}
 
 /* Raise for an error of queue/dict. */
 int shared_fail(lua_State *L, int err, const char *what, size_t max_bytes);
@@ -60,6 +65,10 @@ void shared_push_methods(lua_State *L);
 /* Push the dictionary. Stack: [-0, +1, m] */
 void shared_push_dict(lua_State *L, dict *d);
 
+/* get_versioned and cas, for update */
+int shared_on_update_get(lua_State *L);
+int shared_on_update_cas(lua_State *L);
+
 /* --- shared_remote: dictionaries and locks in a store (queue/remote) --- */
 
 /* Push the table of methods, and make it those dictionaries'. Stack: [-0, +1, m] */
@@ -69,6 +78,9 @@ void shared_push_remote_methods(lua_State *L);
 int shared_on_remote_dict(lua_State *L);
 /* problem(url) -> what is wrong with it, or nil */
 int shared_on_remote_problem(lua_State *L);
+/* get_versioned and cas, for update */
+int shared_on_remote_update_get(lua_State *L);
+int shared_on_remote_update_cas(lua_State *L);
 /* lock(url, name, ttl) -> token or nil */
 int shared_on_remote_lock(lua_State *L);
 /* unlock(url, name, token) -> whether it was held; where it cannot wait, true */

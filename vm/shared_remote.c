@@ -233,11 +233,21 @@ static int on_get(lua_State *L)
     return ask_dict(L, REMOTE_GET, "dict:get", &a, push_got);
 }
 
+static int get_versioned(lua_State *L, const char *what)
+{
+    arguments a = check_key(L, what);
+    a.versioned = true;
+    return ask_dict(L, REMOTE_GET, what, &a, push_got);
+}
+
 static int on_get_versioned(lua_State *L)
 {
-    arguments a = check_key(L, "dict:get_versioned");
-    a.versioned = true;
-    return ask_dict(L, REMOTE_GET, "dict:get_versioned", &a, push_got);
+    return get_versioned(L, "dict:get_versioned");
+}
+
+int shared_on_remote_update_get(lua_State *L)
+{
+    return get_versioned(L, "dict:update");
 }
 
 static int push_ttl(lua_State *L, asked *q)
@@ -381,18 +391,28 @@ static int push_cas_nil(lua_State *L, asked *q)
     return 1;
 }
 
-static int on_cas(lua_State *L)
+static int cas(lua_State *L, const char *what)
 {
     lua_settop(L, 5);
     if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 0)
-        return luaL_error(L, "dict:cas: version: expected the one that get_versioned returned, not %s",
+        return luaL_error(L, "%s: version: expected the one that get_versioned returned, not %s", what,
                           luaL_tolstring(L, 3, NULL));
-    arguments a = check_key(L, "dict:cas");
+    arguments a = check_key(L, what);
     a.how =
         (dict_change){.when = DICT_IF_VERSION, .version = (uint64_t)lua_tointeger(L, 3), .keeps_end = true};
     if (lua_isnil(L, 4))
-        return ask_dict(L, REMOTE_DELETE, "dict:cas", &a, push_cas_nil);
-    return put(L, "dict:cas", 4, &a, push_done);
+        return ask_dict(L, REMOTE_DELETE, what, &a, push_cas_nil);
+    return put(L, what, 4, &a, push_done);
+}
+
+static int on_cas(lua_State *L)
+{
+    return cas(L, "dict:cas");
+}
+
+int shared_on_remote_update_cas(lua_State *L)
+{
+    return cas(L, "dict:update");
 }
 
 static int on_touch(lua_State *L)
@@ -420,7 +440,7 @@ static int on_incr(lua_State *L)
     if (!lua_isnil(L, 3))
         shared_check_number(L, 3, "by", &a.value);
     a.how.ttl_ns = shared_check_options(L, 4, "dict:incr", true);
-    if (!lua_isnil(L, -1))
+    if (lua_istable(L, 4) && lua_getfield(L, 4, "init") != LUA_TNIL)
         shared_check_number(L, lua_gettop(L), "init", &a.init);
     return ask_dict(L, REMOTE_ADD, "dict:incr", &a, push_sum);
 }

@@ -5,8 +5,6 @@
 #include "vm/json.h"
 #include "vm/shared_parts.h"
 
-enum { SCRATCH_KEPT_BYTES = 64 * 1024 };
-
 #define TTL_MOST_S 1e9
 
 str shared_check_key(lua_State *L, int index, const char *what)
@@ -126,12 +124,6 @@ void shared_push_value(lua_State *L, const dict_value *value)
     default:
         lua_pushboolean(L, value->type == DICT_TRUE);
     }
-}
-
-void shared_trim(shared *s)
-{
-    if (s->scratch.cap > SCRATCH_KEPT_BYTES)
-        buf_fini(&s->scratch);
 }
 
 int shared_fail(lua_State *L, int err, const char *what, size_t max_bytes)

@@ -18,17 +18,17 @@ static const vm_host *host_of(lua_State *L, const char *title)
 {
     const vm_host *host = vm_of(L)->config.host;
     if (!host || !vm_of(L)->running) {
-        luaL_error(L, "%s: only in a handler or a job", title);
+        load_raise(L, "%s: only in a handler or a job: there is nothing to do it after or beside", title);
         return NULL;
     }
     return host;
 }
 
-static int fail_host(lua_State *L, const char *title, int err)
+static int fail_spawn(lua_State *L, int err)
 {
     if (err == -EAGAIN)
-        return luaL_error(L, "%s: too many wait already, or the server ends", title);
-    return luaL_error(L, "%s: not enough memory", title);
+        return load_raise(L, "task.spawn: too many spawned functions wait or run already");
+    return luaL_error(L, "not enough memory");
 }
 
 /* --- functions of this VM --- */
@@ -47,13 +47,11 @@ static void describe(lua_State *L, int index, char *to, size_t size)
     snprintf(to, size, "spawned %s:%d", ar.short_src, ar.linedefined);
 }
 
-static job *new_spawn_job(lua_State *L, const char *title)
+static job *new_spawn_job(const char *title)
 {
     job *j = calloc(1, sizeof(*j) + strlen(title) + 1);
-    if (!j) {
-        luaL_error(L, "not enough memory");
+    if (!j)
         return NULL;
-    }
     j->kind = JOB_SPAWN;
     j->title = (char *)(j + 1);
     j->name = j->title;
@@ -77,15 +75,15 @@ static int on_spawn(lua_State *L)
         lua_rawseti(L, 4, i);
     lua_pushinteger(L, n);
     lua_setfield(L, 4, "n");
-    vm_run *run = jobs_keep(L, 4); /* from here on nothing may be raised until it is given away or back */
-    job *j = new_spawn_job(L, title);
-    int err = host->spawn(host->user, v->running->request.host, run, j, &limits);
-    if (err) {
-        free(j);
+    luaL_checkstack(L, 4, NULL);
+    job *j = new_spawn_job(title); /* from here on nothing may be raised until it is given away or back */
+    vm_run *run = j ? jobs_keep(L, 4, j) : NULL;
+    int err = run ? host->spawn(host->user, v->running->request.host, run, j, &limits) : -ENOMEM;
+    if (err && run)
         jobs_let_go(L, run);
-        return fail_host(L, "task.spawn", err);
-    }
-    return 0;
+    if (err)
+        free(j);
+    return err ? fail_spawn(L, err) : 0;
 }
 
 /* --- functions of other VMs --- */
@@ -160,7 +158,7 @@ static void set_call(lua_State *L, calls *c, size_t i, const char *name)
     o->job = (job){.kind = JOB_CALL, .name = o->name, .title = o->name};
     if (!o->name)
         luaL_error(L, "not enough memory");
-    json_encode(L, -1, &o->arguments, 0);
+    load_encode(L, -1, &o->arguments, "task.run");
     o->job.arguments = buf_str(&o->arguments);
 }
 
@@ -194,9 +192,10 @@ static int on_call(lua_State *L)
     wait_init(&c->wait, vm_of(L), free_calls);
     await_unref(&c->wait.await); /* until the work is begun */
     wait_fill(L, 3, &c->wait);
-    for (; c->n < n; c->n++) {
-        lua_rawgeti(L, 2, (lua_Integer)c->n + 1);
-        set_call(L, c, c->n, name);
+    c->n = n;
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        set_call(L, c, i, name);
         lua_pop(L, 1);
     }
     if (n == 0)

@@ -2,6 +2,8 @@
 
 #include <lauxlib.h>
 
+#include "vm/load.h"
+
 /* Longer than any server runs. */
 #define EVER_NS UINT64_C(1000000000000000000)
 
@@ -17,8 +19,10 @@ bool wait_is_possible(lua_State *L)
 
 int wait_refuse(lua_State *L, const char *title)
 {
-    return luaL_error(
-        L, "%s: only where it can wait: in a handler, and not inside a callback of a C function", title);
+    return load_raise(L,
+                      "%s: it cannot wait here, inside a callback of a C function such as table.sort or "
+                      "string.gsub: call it outside of that",
+                      title);
 }
 
 void wait_init(wait *w, const vm *v, void (*free)(await *a))

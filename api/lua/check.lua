@@ -98,7 +98,8 @@ return function(native)
     end
 
     local function raise(message, at)
-        error(new_problem(at or here(), message), 0)
+        local p = new_problem(at or here(), message)
+        error(is_caught() and text_of(p) or p, 0)
     end
 
     -- --- files that fail ---
@@ -214,6 +215,7 @@ return function(native)
     end
 
     native.where = {
+        guard = guard,
         hide = where.hide,
         here = where.here,
         statement = where.statement,

@@ -21,14 +21,14 @@ local function open(publish, define, where)
     where.hide("=poolsrv/pubsub.lua")
     local pubsub = {}
 
-    function pubsub.subscribe(channel, fn)
+    pubsub.subscribe = where.guard(function(channel, fn)
         if type(channel) ~= "string" or not match(channel, "^[%w._-]+$") or #channel > NAME_MOST then
             where.raise('pubsub.subscribe: a channel\'s name is of letters, digits and "._-", 100 of them at most')
         elseif type(fn) ~= "function" then
             where.raise(format("pubsub.subscribe(%q): expected a function, not %s", channel, type(fn)))
         end
         define("notice", "channel:" .. channel, fn, { where = where.here() })
-    end
+    end)
 
     function pubsub.publish(channel, value)
         local ok, message, code = publish(channel, value)

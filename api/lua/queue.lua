@@ -3,15 +3,19 @@
 -- The chunk returns open(native, where) -> the module.
 --   native    push(queue, value, delay_ms, id, priority, window_ms, wait_ms) -> id, duplicate;
 --             stats(queue or ""), peek(queue, most), retry(queue, id), purge(queue); each nil, why and a word for it
---             when it fails. duration(value) -> milliseconds, or nil. define(kind, name, fn, options) keeps a consumer, or returns where there is one.
+--             when it fails. push_all(queue, values, delay_ms, ids, priority, window_ms, wait_ms) -> ids, how many were
+--             there; or nil, why, a word, and the ids with false for what failed. duration(value) -> milliseconds, or
+--             nil. define(kind, name, fn, options) keeps a consumer, or returns where there is one.
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
-local floor, format, math_type = math.floor, string.format, math.type
+local concat, floor, format, match, math_type, min, move =
+    table.concat, math.floor, string.format, string.match, math.type, math.min, table.move
 
 local PRIORITY_MOST, CONCURRENCY_MOST, BATCH_MOST, RETRIES_MOST = 9, 1024, 1024, 1000
 local DELAY_MOST_S, TIME_MOST_S = 3650 * 86400, 86400 * 30
 local WINDOW_S = 3600
+local NAME_MOST = 127
 local BACKOFFS = { exponential = true, linear = true, constant = true }
 
 local function shown(value)
@@ -40,7 +44,7 @@ local function open(native, where)
     end
 
     local function refuse(title, field, value, wanted)
-        error(format("%s: %s = %s: expected %s", title, field, shown(value), wanted), 3)
+        raise(format("%s: %s = %s: expected %s", title, field, shown(value), wanted))
     end
 
     -- A length of time, in seconds.
@@ -70,7 +74,7 @@ local function open(native, where)
 
     local function check_fields(title, options, known)
         if type(options) ~= "table" then
-            error(format("%s: options are a table, not %s", title, type(options)), 3)
+            raise(format("%s: options are a table, not %s", title, type(options)))
         end
         for field in pairs(options) do
             local found = false
@@ -78,9 +82,16 @@ local function open(native, where)
                 found = found or name == field
             end
             if not found then
-                error(format("%s: %s: no such option; there are %s", title, tostring(field),
-                    table.concat(known, ", ")), 3)
+                raise(format("%s: %s: no such option; there are %s", title, tostring(field),
+                    concat(known, ", ")))
+                raise(format("%s: %s: no such option; there are %s", title, tostring(field), concat(known, ", ")))
             end
+        end
+    end
+
+    local function check_name(title, field, name)
+        if #name > NAME_MOST or not match(name, "^[%w._-]+$") then
+            refuse(title, field, name, 'a queue\'s name, of 1 to 127 letters, digits and ".", "_", "-"')
         end
     end
 
@@ -110,6 +121,55 @@ local function open(native, where)
         return push("queue.try_push", name, value, options)
     end
 
+    local PUSH_ALL = { "delay", "ids", "priority", "window", "wait" }
+    local AT_ONCE = 256
+
+    -- push_all in pieces: what native takes at once has its memory for all of it.
+    local function push_pieces(name, values, delay, ids, priority, window, wait)
+        local all, duplicates = {}, 0
+        for first = 1, #values, AT_ONCE do
+            local last = min(first + AT_ONCE - 1, #values)
+            local piece, piece_ids = move(values, first, last, 1, {}), ids and move(ids, first, last, 1, {})
+            local list, more, code, some = native.push_all(name, piece, delay, piece_ids, priority, window, wait)
+            move(list or some or {}, 1, #piece, first, all)
+            if not list then
+                for i = #all + 1, #values do
+                    all[i] = false
+                end
+                return nil, more, code, all
+            end
+            duplicates = duplicates + more
+        end
+        return all, duplicates
+    end
+
+    function queue.push_all(name, values, options)
+        local title = "queue.push_all"
+        if type(values) ~= "table" then
+            raise(format("%s: expected a list of messages, not %s", title, type(values)))
+        end
+        options = options or {}
+        check_fields(title, options, PUSH_ALL)
+        local delay = number(title, options, "delay", 0, DELAY_MOST_S, 0, "seconds, up to ten years")
+        local window = number(title, options, "window", 0, TIME_MOST_S, WINDOW_S, "seconds, up to 30 days")
+        local wait = number(title, options, "wait", 0, TIME_MOST_S, 0, "seconds")
+        local priority = whole(title, options, "priority", 0, PRIORITY_MOST, 0)
+        local ids = options.ids
+        if ids ~= nil and (type(ids) ~= "table" or #ids ~= #values) then
+            raise(format("%s: ids: expected a list of as many ids as there are messages, %d", title, #values))
+        end
+        local list, more, code, all = push_pieces(name, values, ms(delay), ids, priority, ms(window), ms(wait))
+        if not list then
+            local pushed = 0
+            for _, id in ipairs(all) do
+                pushed = pushed + (id and 1 or 0)
+            end
+            local message = format("%s: %d of %d messages were not pushed: %s", title, #values - pushed, #values, more)
+            error(setmetatable({ message = message, code = code, ids = all }, failure), 0)
+        end
+        return list, more
+    end
+
     function queue.stats(name)
         if name == nil then
             return (check("queue.stats", native.stats("")))
@@ -133,7 +193,7 @@ local function open(native, where)
     local CONSUME = { "concurrency", "retries", "backoff", "delay", "max_delay", "timeout", "dead_letter", "batch",
         "lease" }
 
-    function queue.consume(name, options, fn)
+    queue.consume = where.guard(function(name, options, fn)
         if fn == nil and type(options) == "function" then
             options, fn = {}, options
         end
@@ -141,6 +201,7 @@ local function open(native, where)
             raise("queue.consume: the queue's name is a text, not " .. type(name))
         end
         local title = format('queue.consume("%s")', name)
+        check_name(title, "queue", name)
         if type(fn) ~= "function" then
             raise(format("%s: expected a function that is given the message and the job, not %s", title, type(fn)))
         end
@@ -153,6 +214,13 @@ local function open(native, where)
         if dead ~= nil and dead ~= false and type(dead) ~= "string" then
             refuse(title, "dead_letter", dead, "a queue's name, or false to let such messages go")
         end
+        dead = dead == nil and name .. ".dead" or dead or ""
+        if dead ~= "" then
+            check_name(title, "dead_letter", dead)
+        end
+        if dead == name then
+            raise(title .. ": the dead letters of a queue go into another one")
+        end
         local definition = {
             where = where.here(),
             concurrency = whole(title, options, "concurrency", 1, CONCURRENCY_MOST, 1),
@@ -163,13 +231,13 @@ local function open(native, where)
             max_delay = number(title, options, "max_delay", 0, TIME_MOST_S, 3600, "seconds between two tries at most"),
             timeout = number(title, options, "timeout", 0, TIME_MOST_S, 60, "seconds, 0 for no limit"),
             lease = number(title, options, "lease", 1, TIME_MOST_S, 30, "seconds, 1 at least"),
-            dead_letter = dead == nil and name .. ".dead" or dead or "",
+            dead_letter = dead,
         }
         local before = native.define("consume", name, fn, definition)
         if before then
             raise(format("%s: the queue has a consumer already, at %s", title, before))
         end
-    end
+    end)
 
     return queue
 end

@@ -1,11 +1,14 @@
 -- The module "poolsrv.shared": dictionaries and locks that all threads of the server share.
 --
 -- The chunk returns open(native, methods, define, where) -> the module.
---   native    dict(name, max_bytes) -> a dictionary, nil while a request is answered; now() -> seconds; sleep;
+--   native    dict(name, max_bytes, persist) -> a dictionary, nil while a request is answered, or false and why
+--             not; now() -> seconds; sleep;
 --             lock(name, ttl) -> a token, or nil when it is held; unlock(name, token), extend(name, token, ttl)
---             -> whether it was held by that token.
---             store_dict(name, url) as dict, or false and why not; store_methods; store_lock, store_unlock and
---             store_extend as those without, with the url first; store_problem(url) -> what is wrong with it, or nil.
+--             -> whether it was held by that token; update_get, update_cas: get_versioned and cas under the name of
+--             update, for messages.
+--             store_dict(name, url) as dict; store_methods; store_update_get, store_update_cas, and store_lock,
+--             store_unlock and store_extend with the url first: as those without; store_problem(url) -> what is
+--             wrong with it, or nil.
 --   methods   of dictionaries, those in C; the others are added here.
 --   define    define(kind, name, fn, options) keeps a listener.
 --   where     of where.lua.
@@ -74,6 +77,14 @@ local function open(native, methods, define, where)
         return bytes
     end
 
+    local function persist_of(what, options)
+        local value = options.persist
+        if value ~= nil and type(value) ~= "string" then
+            refuse(what, "persist", value, 'a text such as "sqlite:shared.db"')
+        end
+        return value
+    end
+
     local function store_of(what, options)
         local value = options.store
         if value ~= nil and type(value) ~= "string" then
@@ -90,6 +101,8 @@ local function open(native, methods, define, where)
         local known = made[name]
         if options.max_bytes ~= nil then
             raise(what .. ": max_bytes: with a store it is Redis that limits the memory, by its setting maxmemory")
+        elseif options.persist ~= nil then
+            raise(what .. ": persist: with a store it is Redis that keeps what is in it")
         elseif known and known.store ~= store then
             raise(format("%s: store: it was made with another, or with none, at %s", what, known.at))
         elseif known then
@@ -117,7 +130,7 @@ local function open(native, methods, define, where)
         if known and options == nil then
             return known.dict
         end
-        check_names(what, options or {}, { "max_bytes", "store" })
+        check_names(what, options or {}, { "max_bytes", "persist", "store" })
         local store = store_of(what, options or {})
         if store then
             return in_store(what, name, store, options)
@@ -125,17 +138,26 @@ local function open(native, methods, define, where)
             raise(format("%s: it was made with a store, at %s", what, known.at))
         end
         local max_bytes = max_bytes_of(what, options or {})
+        local persist = persist_of(what, options or {})
         if known then
             if known.max_bytes ~= max_bytes then
                 raise(format("%s: max_bytes = %d: it was made with %d, at %s", what, max_bytes, known.max_bytes,
                     known.at))
             end
+            if known.persist ~= persist then
+                raise(format("%s: persist = %s: it was made with %s, at %s", what, shown(persist),
+                    shown(known.persist), known.at))
+            end
             return known.dict
         end
-        local dict = native.dict(name, max_bytes)
-            or raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
+        local dict, why = native.dict(name, max_bytes, persist)
+        if dict == nil then
+            raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
+        elseif not dict then
+            raise(format("%s: persist = %s: %s", what, shown(persist), why))
+        end
         names[dict] = name
-        made[name] = { dict = dict, max_bytes = max_bytes, at = where.here(), kind = "dict:" }
+        made[name] = { dict = dict, max_bytes = max_bytes, persist = persist, at = where.here(), kind = "dict:" }
         return dict
     end
 
@@ -157,8 +179,8 @@ local function open(native, methods, define, where)
         end
     end
 
-    methods.update = make_update(methods.get_versioned, methods.cas)
-    store_methods.update = make_update(store_methods.get_versioned, store_methods.cas)
+    methods.update = make_update(native.update_get, native.update_cas)
+    store_methods.update = make_update(native.store_update_get, native.store_update_cas)
 
     -- It is called in every VM, a moment after the change: fn(key, event, version).
     function methods.on_change(dict, fn)

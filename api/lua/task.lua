@@ -6,7 +6,7 @@
 --             duration(value) -> milliseconds, or nil and why; calendar(expression, zone) -> why it is wrong, or nil.
 --   where     of where.lua.
 
-local error, ipairs, json, pairs, tostring, type = error, ipairs, json, pairs, tostring, type
+local ipairs, json, pairs, tostring, type = ipairs, json, pairs, tostring, type
 local format, math_type, tonumber = string.format, math.type, tonumber
 local gsub, match, sub = string.gsub, string.match, string.sub
 local pack, unpack = table.pack, table.unpack
@@ -16,6 +16,7 @@ local LIMITS = { cpu = true, wall = true, memory = true }
 
 local function open(native, where)
     where.hide("=poolsrv/task.lua")
+    local raise = where.raise
     local task = {}
 
     local function read_bytes(value)
@@ -29,13 +30,13 @@ local function open(native, where)
     local function read_limits(limits)
         for name, value in pairs(limits) do
             if not LIMITS[name] then
-                error(format("task.spawn: a limit is one of cpu, wall, memory, not %s", tostring(name)), 3)
+                raise(format("task.spawn: a limit is one of cpu, wall, memory, not %s", tostring(name)))
             end
             local good = name == "memory" and read_bytes(value) or name ~= "memory" and type(value) == "number"
                 and value >= 0 and value <= 1e9
             if not good then
-                error(format("task.spawn: %s = %s: expected %s, 0 for no limit", name, tostring(value),
-                    name == "memory" and 'bytes or a text like "64m"' or "seconds"), 3)
+                raise(format("task.spawn: %s = %s: expected %s, 0 for no limit", name, tostring(value),
+                    name == "memory" and 'bytes or a text like "64m"' or "seconds"))
             end
         end
         return limits.cpu, limits.wall, limits.memory and read_bytes(limits.memory)
@@ -45,20 +46,25 @@ local function open(native, where)
         if type(first) == "table" then
             local cpu, wall, memory = read_limits(first)
             if type((...)) ~= "function" then
-                error(format("task.spawn: expected a function behind the limits, not %s", type((...))), 2)
+                raise(format("task.spawn: expected a function behind the limits, not %s", type((...))))
             end
             return native.spawn(cpu, wall, memory, ...)
         elseif type(first) ~= "function" then
-            error(format("task.spawn: expected a function, not %s", type(first)), 2)
+            raise(format("task.spawn: expected a function, not %s", type(first)))
         end
         return native.spawn(nil, nil, nil, first, ...)
     end
 
     local function check_name(title, name)
         if type(name) ~= "string" or not match(name, "^[%w_.-]+%.[%w_]+$") then
-            error(format('%s: expected the name of a module\'s function, as in "thumbnails.make", not %s', title,
-                type(name) == "string" and format("%q", name) or type(name)), 3)
+            raise(format('%s: expected the name of a module\'s function, as in "thumbnails.make", not %s', title,
+                type(name) == "string" and format("%q", name) or type(name)))
         end
+    end
+
+    -- Where the other VM was has been logged there; its traceback says nothing about the caller.
+    local function reason(text)
+        return match(text, "^(.-)\nstack traceback:") or text
     end
 
     function task.run(name, ...)
@@ -72,7 +78,7 @@ local function open(native, where)
         arguments.n = nil
         local outcome = native.call(name, { json.array(arguments) })[1]
         if not outcome[1] then
-            error(format("task.run(%q): %s", name, outcome[2]), 0)
+            raise(format("task.run(%q): %s", name, reason(outcome[2])))
         end
         local results = outcome[2]
         local n = #results
@@ -87,7 +93,7 @@ local function open(native, where)
     function task.map(name, list)
         check_name("task.map", name)
         if type(list) ~= "table" then
-            error(format("task.map: expected a list, not %s", type(list)), 2)
+            raise(format("task.map: expected a list, not %s", type(list)))
         end
         local calls = {}
         for i, value in ipairs(list) do
@@ -96,7 +102,7 @@ local function open(native, where)
         local results = json.array({})
         for i, outcome in ipairs(native.call(name, calls)) do
             if not outcome[1] then
-                error(format("task.map(%q): element %d: %s", name, i, outcome[2]), 0)
+                raise(format("task.map(%q): element %d: %s", name, i, reason(outcome[2])))
             end
             results[i] = outcome[2][1]
         end
@@ -142,7 +148,8 @@ local function open(native, where)
         if not timeout_ms then
             where.raise(format("%s: timeout: %s", title, why))
         end
-        return { where = where.here(), missed = missed, overlap = options.overlap and 1 or 0, timeout = timeout_ms / 1000 }
+        local overlap = options.overlap and 1 or 0
+        return { where = where.here(), missed = missed, overlap = overlap, timeout = timeout_ms / 1000 }
     end
 
     local function define(title, name, fn, definition)
@@ -153,7 +160,7 @@ local function open(native, where)
         end
     end
 
-    function task.every(interval, fn, options)
+    task.every = where.guard(function(interval, fn, options)
         local title = format("task.every(%s)", type(interval) == "string" and format("%q", interval)
             or tostring(interval))
         options = options or {}
@@ -166,9 +173,9 @@ local function open(native, where)
         local definition = read_entry(title, fn, options)
         definition.every = ms
         define(title, name_of(title, options, "every-" .. tostring(interval)), fn, definition)
-    end
+    end)
 
-    function task.at(expression, fn, options)
+    task.at = where.guard(function(expression, fn, options)
         local title = format("task.at(%s)", type(expression) == "string" and format("%q", expression)
             or tostring(expression))
         options = options or {}
@@ -186,7 +193,7 @@ local function open(native, where)
         end
         definition.cron, definition.zone = expression, zone
         define(title, name_of(title, options, "at-" .. expression .. "-" .. zone), fn, definition)
-    end
+    end)
 
     function task.stopping()
         return native.stopping()

@@ -285,7 +285,7 @@ local shared = {}
 
 ---While the app loads.
 ---@param name string
----@param options? { store?: string, max_bytes?: integer|string }
+---@param options? { max_bytes?: integer|string, persist?: string, store?: string }
 ---@return poolsrv.shared.dict
 function shared.dict(name, options) end
 
@@ -294,3 +294,179 @@ function shared.dict(name, options) end
 ---@return poolsrv.shared.lock? lock
 ---@return string? why "locked"
 function shared.lock(name, options) end
+
+-- --- require "poolsrv.queue" ---
+
+---@class poolsrv.queue.push_common
+---@field delay? number|string not before so long: seconds, or "5m"
+---@field priority? integer 0 to 9, the higher the sooner; 0 by default
+---@field window? number|string for how long an id is known; an hour by default
+---@field wait? number|string for room in a full queue; 0 by default
+
+---@class poolsrv.queue.push_options: poolsrv.queue.push_common
+---@field id? string pushed once within the window
+
+---@class poolsrv.queue.push_all_options: poolsrv.queue.push_common
+---@field ids? string[] as many as there are messages
+
+---@class poolsrv.queue.consume_options
+---@field concurrency? integer jobs at a time in this process; 1 by default
+---@field batch? integer the function is given lists of up to so many
+---@field retries? integer after the first try; 5 by default
+---@field backoff? "exponential"|"linear"|"constant"
+---@field delay? number|string before the first retry; 1 s by default
+---@field max_delay? number|string between two tries at most; an hour by default
+---@field timeout? number|string of a job; 60 s by default, 0 for no limit
+---@field lease? number|string after which others get what a dead process held; 30 s by default
+---@field dead_letter? string|false the queue for what has failed for good; NAME.dead by default
+
+---@class poolsrv.queue.stats
+---@field queue string
+---@field ready integer
+---@field delayed integer
+---@field taken integer
+---@field oldest number for how many seconds the oldest ready one has been so; 0: there is none
+
+---@class poolsrv.queue.peeked
+---@field id string
+---@field body any
+---@field state "ready"|"delayed"|"taken"
+---@field attempts integer
+---@field priority integer
+---@field enqueued_at number seconds since 1970
+---@field due_at number
+---@field error string? what ended the last attempt
+---@field from string? of a dead letter: its queue
+---@field progress number?
+
+---What a consumer is told of a message.
+---@class poolsrv.job
+---@field id string
+---@field attempt integer from 1 on
+---@field enqueued_at number seconds since 1970
+---@field priority integer
+---@field from string? of a dead letter: its queue
+local job = {}
+
+---It may go on for so long from now.
+---@param seconds number
+function job:extend(seconds) end
+
+---A number that peek shows.
+---@param n number
+function job:progress(n) end
+
+---@class poolsrv.queue
+local queue = {}
+
+---Raises an error with a `code` if it is not taken.
+---@param name string
+---@param message any what JSON can hold
+---@param options? poolsrv.queue.push_options
+---@return string id
+---@return boolean duplicate it was pushed before
+function queue.push(name, message, options) end
+
+---@param name string
+---@param message any
+---@param options? poolsrv.queue.push_options
+---@return string? id nil: it was not taken
+---@return boolean|string duplicate or why it was not
+---@return string? code "full", "no_space", "io", "unavailable", "stopping" or "failed"
+function queue.try_push(name, message, options) end
+
+---@param name string
+---@param messages any[]
+---@param options? poolsrv.queue.push_all_options
+---@return string[] ids
+---@return integer duplicates
+function queue.push_all(name, messages, options) end
+
+---While the app loads.
+---@param name string
+---@param options poolsrv.queue.consume_options
+---@param fn fun(message: any, job: poolsrv.job)
+---@overload fun(name: string, fn: fun(message: any, job: poolsrv.job))
+function queue.consume(name, options, fn) end
+
+---@param name string
+---@return poolsrv.queue.stats
+---@overload fun(): poolsrv.queue.stats[]
+function queue.stats(name) end
+
+---@param name string
+---@param n? integer 10 by default
+---@return poolsrv.queue.peeked[]
+function queue.peek(name, n) end
+
+---Dead letters go back to their queue, delayed messages become ready.
+---@param name string
+---@param id? string all of them by default
+---@return integer count
+function queue.retry(name, id) end
+
+---All but what a consumer holds is gone.
+---@param name string
+---@return integer count
+function queue.purge(name) end
+
+-- --- require "poolsrv.task" ---
+
+---@class poolsrv.task.entry
+---@field name? string by which servers that share a queue know it as the same
+---@field missed? "skip"|"once" at the start; "skip" by default
+---@field overlap? boolean
+---@field timeout? number|string an hour by default, 0 for no limit
+
+---@class poolsrv.task.calendar: poolsrv.task.entry
+---@field zone? string "Europe/Berlin"; "UTC" by default
+
+---@class poolsrv.task
+local task = {}
+
+---Runs fn(...) in this VM, after what runs now.
+---@param fn function
+---@param ... any
+---@overload fun(limits: poolsrv.limits, fn: function, ...: any)
+function task.spawn(fn, ...) end
+
+---Has a module's function called in another VM and waits for its results.
+---@param name string "module.function"
+---@param ... any what JSON can hold
+---@return any ...
+function task.run(name, ...) end
+
+---Calls it for each element, on all VMs at once.
+---@param name string "module.function"
+---@param list any[]
+---@return any[] results
+function task.map(name, list) end
+
+---While the app loads.
+---@param interval number|string seconds, or "5m"
+---@param fn fun(moment: number)
+---@param options? poolsrv.task.entry
+function task.every(interval, fn, options) end
+
+---While the app loads.
+---@param cron string "0 3 * * *" or "@daily"
+---@param fn fun(moment: number)
+---@param options? poolsrv.task.calendar
+function task.at(cron, fn, options) end
+
+---@return boolean ending the server has begun to stop
+function task.stopping() end
+
+-- --- require "poolsrv.pubsub" ---
+
+---@class poolsrv.pubsub
+local pubsub = {}
+
+---While the app loads; fn is called in each VM.
+---@param channel string
+---@param fn fun(message: any, channel: string)
+function pubsub.subscribe(channel, fn) end
+
+---@param channel string
+---@param message any what JSON can hold
+function pubsub.publish(channel, message) end

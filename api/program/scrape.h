@@ -7,9 +7,9 @@
 
 #include <stddef.h>
 
-#include "api/poolsrv.h"
+#include "api/program/fetch.h"
 
-enum { SCRAPE_BYTES_MAX = 32 << 20 };
+enum { SCRAPE_BYTES_MAX = FETCH_BYTES_MAX };
 
 typedef struct scrape_label {
     const char *name, *value;

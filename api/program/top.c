@@ -30,7 +30,7 @@ typedef struct top {
 const char top_help[] =
     "usage: poolsrv top [options] [HOST:PORT]  watch the server that has this address for --admin\n"
     "\n"
-    "Without an address it is that of the variable POOLSRV_ADMIN, or " TOP_ADDRESS ".\n"
+    "Without an address it is that of the variable POOLSRV_ADMIN, or " USUAL_ADDRESS ".\n"
     "On a terminal: a page, refreshed each second; ? shows its keys. Elsewhere: blocks of text.\n"
     "\n"
     "  --interval SECONDS      between two looks (1)\n"

@@ -73,17 +73,11 @@ static int read_option(top_arguments *args, int option, char **argv, ps_error *e
     }
 }
 
-/* What --admin takes: ":9000" is this machine's. */
 static int take_address(top_arguments *args, const char *text, ps_error *err)
 {
-    int n = snprintf(args->address, sizeof args->address, "%s%s", text[0] == ':' ? "127.0.0.1" : "", text);
-    return n < (int)sizeof args->address ? 0 : wrong(err, "top: %.100s... is too long for an address", text);
-}
-
-static const char *usual_address(void)
-{
-    const char *admin = getenv("POOLSRV_ADMIN");
-    return admin && *admin ? admin : TOP_ADDRESS;
+    if (usual_address_read(args->address, text) == 0)
+        return 0;
+    return wrong(err, "top: %.100s... is too long for an address", args->address);
 }
 
 int top_arguments_read(top_arguments *args, char **words, ps_error *err)
@@ -109,5 +103,5 @@ int top_arguments_read(top_arguments *args, char **words, ps_error *err)
         code = read_option(args, option, argv, err);
     if (code == 0 && argc - optind > 1)
         code = wrong(err, "top: one address at a time: what is %.100s?", argv[optind + 1]);
-    return code ? code : take_address(args, optind < argc ? argv[optind] : usual_address(), err);
+    return code ? code : take_address(args, optind < argc ? argv[optind] : NULL, err);
 }

@@ -1,15 +1,17 @@
 -- ARGV: tokens. Returns: how many of them were not held.
-local held = redis.call('ZREM', leases, unpack(ARGV))
-local of = {}
+local of, stale = {}, 0
 for _, token in ipairs(ARGV) do
-    local name, _, entry = parts(token)
-    of[name] = of[name] or {}
-    table.insert(of[name], entry)
+    if redis.call('ZREM', leases, token) == 1 then
+        local name, _, entry = parts(token)
+        of[name] = of[name] or {}
+        table.insert(of[name], entry)
+    else
+        stale = stale + 1
+    end
 end
--- An entry whose lease is over and that was added anew is not there any more: nothing happens to it.
 for name, list in pairs(of) do
     redis.call('XACK', stem .. name, GROUP, unpack(list))
     redis.call('XDEL', stem .. name, unpack(list))
 end
 redis.call('HDEL', stem .. 'progress', unpack(ARGV))
-return #ARGV - held
+return stale

@@ -97,6 +97,17 @@ local function attempts(fields)
     return tonumber(value(fields, 'a') or 0)
 end
 
+-- Is this the error of a stream that nobody has taken from yet? Any other one is raised.
+local function lacks_group(reply)
+    if not reply or not reply.err then
+        return false
+    end
+    if not string.find(reply.err, 'NOGROUP', 1, true) then
+        error(reply.err, 0)
+    end
+    return true
+end
+
 -- What is due becomes ready: delayed messages, and those whose lease is over.
 local function make_ready()
     local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, MOST_AT_ONCE)

@@ -10,7 +10,7 @@ end
 local function entries(name)
     local key = stem .. name
     local got = read(key)
-    if got and got.err then
+    if lacks_group(got) then
         redis.call('ZREM', leases, '') -- as in `remove`: making the group is then allowed with full memory too
         redis.call('XGROUP', 'CREATE', key, GROUP, '0')
         got = read(key)

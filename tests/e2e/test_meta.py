@@ -101,3 +101,34 @@ def test_the_stubs_of_shared_name_what_there_is(serve):
     names = [f"{table}.{name}" for table in ("dict", "lock", "shared") for name in methods_of(table)]
     found = serve(SHARED).get("/?names=" + "+".join(names)).json()
     assert len(names) == 18 and found == dict.fromkeys(names, "function")
+
+
+WORK = """
+    local modules = {}
+    for _, name in ipairs { "queue", "task", "pubsub" } do modules[name] = require("poolsrv." .. name) end
+    modules.queue.consume("names", function(names, job)
+        local list = {}
+        for name in names:gmatch("%S+") do list[#list + 1] = name .. "=" .. type(job[name]) end
+        print("job: " .. table.concat(list, " "))
+    end)
+    function api.push.get(ctx) return modules.queue.push("names", ctx:query().names) end
+    function api.get()
+        local found = {}
+        for name, module in pairs(modules) do
+            for field, value in pairs(module) do
+                assert(type(value) == "function")
+                found[#found + 1] = name .. "." .. field
+            end
+        end
+        return found
+    end
+"""
+
+
+def test_the_stubs_of_queue_task_and_pubsub_name_what_there_is(serve):
+    server = serve(WORK)
+    names = {f"{table}.{name}" for table in ("queue", "task", "pubsub") for name in methods_of(table)}
+    assert names == set(server.get("/").json()) and len(names) >= 16
+    server.get("/push?names=" + "+".join(methods_of("job") + ["id", "attempt", "enqueued_at", "priority"]))
+    told = server.log.wait(r"job: (.*)")[0][1]
+    assert told == "extend=function progress=function id=string attempt=number enqueued_at=number priority=number"

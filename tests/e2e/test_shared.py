@@ -1,6 +1,7 @@
 """poolsrv.shared: dictionaries and locks of all threads, over the real server."""
 
 import re
+import sqlite3
 import threading
 
 import pytest
@@ -269,7 +270,7 @@ def test_a_full_dictionary_drops_the_old(serve):
 
 def test_memory_does_not_grow(serve):
     server = serve(SHARED + """
-        function api.get() for i = 1, 2000 do d:set("k" .. i % 10, ("x"):rep(i * 10)) end end
+        function api.get() for i = 1, 500 do d:set("k" .. i % 10, ("x"):rep(i * 20)) end end
     """, *THREADS)
 
     def rss():
@@ -413,6 +414,8 @@ MISTAKES = [
     ("d:incr('k', 'x')", "dict:incr: by: expected a number, not string"),
     ("d:incr('k', 1, { init = 'x' })", "dict:incr: init: expected a number, not string"),
     ("d:keys(0)", "dict:keys: max: expected a whole number from 1 on, not 0"),
+    ("d:update({}, print)", "dict:update: key: expected a text or a whole number, not table"),
+    ("d:update('k', function() return print end)", "dict:update: value: a function cannot be kept"),
     ("d:update('k', 5)", "dict:update: fn: expected a function, not number"),
     ("shared.dict('new')", 'shared.dict("new"): dictionaries are made while the app loads, not by a handler'),
     ("shared.lock()", "shared.lock: name: expected a text, not nil"),
@@ -497,3 +500,89 @@ def test_it_lives_through_a_stop_under_load(serve):
     stop.set()
     for thread in threads:
         thread.join()
+
+
+# --- kept in a file ---
+
+KEPT = """
+    local shared = require "poolsrv.shared"
+    local d = shared.dict("d", { max_bytes = "1m", persist = "sqlite:PATH" })
+    function api.get(ctx) return d:get(ctx:query().key) end
+    function api.ttl.get(ctx) return d:ttl(ctx:query().key) end
+    function api.post(ctx) d:set(ctx:query().key, json.decode(ctx:body()), { ttl = tonumber(ctx:query().ttl) }) end
+    function api.delete(ctx) return d:delete(ctx:query().key) end
+    function api.n.post() return d:incr("n") end
+"""
+
+
+def rows(path):
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        return {key.decode(): value for key, value in db.execute("SELECT key, value FROM poolsrv_shared")}
+
+
+def test_what_is_kept_outlives_a_restart(serve, tmp_path):
+    app = KEPT.replace("PATH", str(tmp_path / "shared.db"))
+    server = serve(app, *THREADS)
+    together(4, lambda i: [server.post("/n", "") for _ in range(50)])
+    server.post("/?key=t", '{"a": [1, 2, {"b": null}], "c": []}')
+    server.post("/?key=gone", "1")
+    server.post("/?key=ends&ttl=1000", "1")
+    server.ask("DELETE", "/?key=gone")
+    assert server.stop() == 0
+    server = serve(app, *THREADS)
+    assert server.get("/?key=n").text == "200"
+    assert server.get("/?key=t").json() == {"a": [1, 2, {"b": None}], "c": []}
+    assert server.get("/?key=gone").status == 204
+    assert 900 < float(server.get("/ttl?key=ends").text) <= 1001
+    assert server.post("/n", "").text == "201"
+
+
+def test_a_crash_takes_only_what_was_not_written_yet(serve, tmp_path):
+    path = tmp_path / "shared.db"
+    app = KEPT.replace("PATH", str(path))
+    server = serve(app, *THREADS)
+    for i in range(1, 51):
+        server.post("/n", "")
+    server.until(lambda: rows(path).get("n") == 50)
+    server.expected_code = -9
+    server.kill()
+    server = serve(app, *THREADS)
+    assert server.get("/?key=n").text == "50"
+
+
+def test_a_file_that_cannot_be_written_is_told_of_and_tried_again(serve, tmp_path):
+    path = tmp_path / "shared.db"
+    server = serve(KEPT.replace("PATH", str(path)), *THREADS)
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("ALTER TABLE poolsrv_shared RENAME TO away")
+        server.post("/n", "")
+        server.log.wait('shared.dict."d".: cannot be written, and is tried again every second: sqlite:')
+        assert server.post("/n", "").text == "2"
+        db.execute("ALTER TABLE away RENAME TO poolsrv_shared")
+    server.log.wait('shared.dict."d".: is written again')
+    assert rows(path)["n"] == 2
+
+
+def test_mistakes_of_what_is_kept(app_problem, tmp_path):
+    first = 'local shared = require "poolsrv.shared"\n'
+    for line, problem in {
+        "shared.dict('a', { persist = 5 })": 'shared.dict("a"): persist = 5: expected a text such as "sqlite:shared.db"',
+        "shared.dict('a', { persist = 'x' })": 'shared.dict("a"): persist = "x": expected "sqlite:PATH", not "x"',
+        "shared.dict('a', { persist = 'sqlite:/nowhere/x.db' })": "unable to open database file",
+        f"shared.dict('a')\nshared.dict('a', {{ persist = 'sqlite:{tmp_path}/x.db' }})": "it was made with nil, at ",
+    }.items():
+        found = app_problem(first + line)
+        assert problem in found and "app.lua:" in found, (line, found)
+
+
+def test_check_changes_nothing_in_the_file(serve, tmp_path):
+    path = tmp_path / "shared.db"
+    app = KEPT.replace("PATH", str(path))
+    server = serve(app, *THREADS)
+    server.post("/?key=large", '"' + "x" * 100000 + '"')
+    server.post("/n", "")
+    assert server.stop() == 0
+    small = tmp_path / "small.lua"
+    small.write_text(app.replace('"1m"', '"64k"'))
+    assert poolsrv.run("check", small).returncode == 0
+    assert set(rows(path)) == {"large", "n"}

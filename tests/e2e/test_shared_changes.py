@@ -286,7 +286,7 @@ def test_mistakes_name_the_place(app_problem, serve):
         assert problem in found and "app.lua:3" in found, found
     server = serve(SHARED + "function api.get() d:on_change(function() end) end")
     assert server.get("/").status == 500
-    server.log.wait("this is for the app's file, while it loads")
+    server.log.wait("are defined while the app loads, not by a handler")
 
 
 def test_strict_mode_has_it_too(serve):

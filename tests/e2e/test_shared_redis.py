@@ -274,7 +274,7 @@ def test_a_password_is_sent_and_never_shown(serve, redis, app_problem):
     server = serve(app)
     assert run(server, "d:set('k', 1) return d:get('k')") == [1]
     store.kill()
-    server.log.wait("the connection is lost")
+    server.log.wait("not connected any more")
     assert "s3cret" not in run(server, FAILING % "d:get('k')")[2] + server.log.text
     store.start()
     wrong = app_problem(app.replace("s3cret", "wr0ng"))
@@ -316,7 +316,7 @@ def test_mistakes_name_the_option_and_show_no_password(app_problem):
         "shared.dict('a', { store = 'redis://h/x' })": "the number of a database",
         "shared.dict('a', { store = 'redis://:pw@h?max=5' })": "max: no such parameter",
         "shared.dict('a', { store = 'redis://h', max_bytes = '1m' })": "it is Redis that limits the memory",
-        "shared.lock('a', { store = 'nothing' })": "shared.lock: store: redis://HOST:PORT/DB",
+        "shared.lock('a', { store = 'nothing' })": 'shared.lock("a"): store: redis://HOST:PORT/DB',
     }.items():
         found = app_problem(first + line)
         assert problem in found and "app.lua:2" in found and "pw" not in found, (line, found)
@@ -340,4 +340,4 @@ def test_checking_an_app_connects_to_nothing(run_app):
 
 def test_in_a_callback_that_cannot_wait_it_says_so(pair):
     one, _, _ = pair(RUN)
-    assert "dict:get: only where it can wait" in error_of(one, "('x'):gsub('x', function() d:get('k') end)")
+    assert "dict:get: it cannot wait here" in error_of(one, "('x'):gsub('x', function() d:get('k') end)")

@@ -1,4 +1,4 @@
-#include "queue/mq_sqlite_hold.h"
+#include "queue/mq_sqlite_back.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
@@ -38,7 +38,7 @@ static int sweep(group *g, tally_state state)
     return result;
 }
 
-int hold_sweep(group *g)
+int back_sweep(group *g)
 {
     int result = sweep(g, TALLY_DELAYED);
     return result ? result : sweep(g, TALLY_TAKEN);
@@ -47,15 +47,15 @@ int hold_sweep(group *g)
 /* --- holders --- */
 
 /* What it holds whose lease ends at `due_ms` or later is ready now. */
-static int release(group *g, int64_t holder, int64_t due_ms)
+static int release(group *g, int64_t row, int64_t due_ms)
 {
     int result =
-        count_ready(g, store_ask(&g->store, STORE_RELEASE, "iii", holder, g->now_ms, due_ms), TALLY_TAKEN);
-    return result ? result : store_do(&g->store, STORE_HOLDER_REMOVE, "i", holder);
+        count_ready(g, store_ask(&g->store, STORE_RELEASE, "iii", row, g->now_ms, due_ms), TALLY_TAKEN);
+    return result ? result : store_do(&g->store, STORE_HOLDER_REMOVE, "i", row);
 }
 
 /* The holder that comes behind *id; its number goes there. Returns: as the others; *ret_found. */
-static int next_holder(group *g, int64_t *id, process *ret, bool *ret_found)
+static int next_holder(group *g, int64_t *id, holder *ret, bool *ret_found)
 {
     int result = SQLITE_OK;
     sqlite3_stmt *rows = store_ask(&g->store, STORE_HOLDERS, "i", *id);
@@ -63,33 +63,33 @@ static int next_holder(group *g, int64_t *id, process *ret, bool *ret_found)
     if (!*ret_found)
         return result;
     *id = sqlite3_column_int64(rows, 0);
-    *ret = (process){.pid = sqlite3_column_int64(rows, 2), .start = sqlite3_column_int64(rows, 3)};
+    *ret = (holder){.pid = sqlite3_column_int64(rows, 2), .start = sqlite3_column_int64(rows, 3)};
     snprintf(ret->place, sizeof(ret->place), "%s", (const char *)sqlite3_column_text(rows, 1));
     store_done(rows);
     return SQLITE_OK;
 }
 
-int holder_look(group *g)
+int back_look(group *g)
 {
-    process holder;
+    holder who;
     bool found = true;
     int64_t id = 0;
     g->has_looked = true;
     g->looked_ms = group_clock_ms();
-    int result = next_holder(g, &id, &holder, &found);
+    int result = next_holder(g, &id, &who, &found);
     while (!result && found) {
-        process_state state = process_look(&holder, &g->self);
-        if (state == PROCESS_GONE)
+        holder_state state = holder_look(&who, &g->self);
+        if (state == HOLDER_GONE)
             result = release(g, id, OF_ANY_LEASE);
-        else if (state == PROCESS_ELSEWHERE) /* without an end they would never come back */
+        else if (state == HOLDER_ELSEWHERE) /* without an end they would never come back */
             result = release(g, id, INT64_MAX);
         if (!result)
-            result = next_holder(g, &id, &holder, &found);
+            result = next_holder(g, &id, &who, &found);
     }
     return result;
 }
 
-int hold_release_lost(group *g)
+int back_release_lost(group *g)
 {
     if (!g->lost)
         return SQLITE_OK;
@@ -97,22 +97,22 @@ int hold_release_lost(group *g)
                        TALLY_TAKEN);
 }
 
-int holder_enter(group *g)
+int back_enter(group *g)
 {
-    const process *self = &g->self;
-    if (g->holder)
+    const holder *self = &g->self;
+    if (g->holder_row)
         return SQLITE_OK;
-    int result =
-        store_number(&g->store, STORE_HOLDER_FIND, &g->holder, "tii", self->place, self->pid, self->start);
-    if (result || g->holder)
+    int result = store_number(&g->store, STORE_HOLDER_FIND, &g->holder_row, "tii", self->place, self->pid,
+                              self->start);
+    if (result || g->holder_row)
         return result;
     result = store_do(&g->store, STORE_HOLDER_ADD, "tii", self->place, self->pid, self->start);
     if (!result)
-        g->holder = store_key(&g->store);
+        g->holder_row = store_key(&g->store);
     return result;
 }
 
-uint64_t hold_lease(group *g)
+uint64_t back_lease(group *g)
 {
     return ++g->lease;
 }

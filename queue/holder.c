@@ -1,4 +1,4 @@
-#include "queue/process.h"
+#include "queue/holder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,12 +48,12 @@ static int64_t start_of(int64_t pid, bool *ret_ended)
     return start ? strtoll(start, NULL, 10) : 0;
 }
 
-void process_self(process *ret)
+void holder_self(holder *ret)
 {
     struct stat space;
     bool ended;
     char boot[48];
-    *ret = (process){.pid = getpid()};
+    *ret = (holder){.pid = getpid()};
     ret->start = start_of(ret->pid, &ended);
     if (!read_text("/proc/sys/kernel/random/boot_id", boot, sizeof(boot)) ||
         stat("/proc/self/ns/pid", &space))
@@ -62,19 +62,19 @@ void process_self(process *ret)
     snprintf(ret->place, sizeof(ret->place), "%s %llu", boot, (unsigned long long)space.st_ino);
 }
 
-process_state process_look(const process *p, const process *self)
+holder_state holder_look(const holder *h, const holder *self)
 {
-    if (!p->place[0] || !self->place[0] || !p->start)
-        return PROCESS_LIVES;
+    if (!h->place[0] || !self->place[0] || !h->start)
+        return HOLDER_LIVES;
     size_t boot = strcspn(self->place, " ");
-    if (strncmp(p->place, self->place, boot + 1) != 0)
-        return PROCESS_ELSEWHERE;
-    if (strcmp(p->place, self->place) != 0)
-        return PROCESS_LIVES;
+    if (strncmp(h->place, self->place, boot + 1) != 0)
+        return HOLDER_ELSEWHERE;
+    if (strcmp(h->place, self->place) != 0)
+        return HOLDER_LIVES;
     /* /proc may hide the processes of others; a signal says at least that there is one. */
-    if (kill((pid_t)p->pid, 0) < 0 && errno == ESRCH)
-        return PROCESS_GONE;
+    if (kill((pid_t)h->pid, 0) < 0 && errno == ESRCH)
+        return HOLDER_GONE;
     bool ended;
-    int64_t start = start_of(p->pid, &ended);
-    return ended || (start && start != p->start) ? PROCESS_GONE : PROCESS_LIVES;
+    int64_t start = start_of(h->pid, &ended);
+    return ended || (start && start != h->start) ? HOLDER_GONE : HOLDER_LIVES;
 }
