@@ -457,17 +457,17 @@ def test_metrics_count_by_dictionary(serve):
 
 # --- strict mode ---
 
-def test_strict_mode_has_it_too(serve):
-    server = serve(SHARED + UPDATES + """
+def test_strict_mode_has_it_too(serve, place):
+    server = serve(place(SHARED + UPDATES + """
         function api.n.get() d:incr("n", 1, { ttl = 60 }) return d:get("n") end
         function api.lock.get()
-            local lock <close> = assert(shared.lock("l", { wait = 20 }))
+            local lock <close> = assert(shared.lock("l", { ttl = 60, wait = 20 }))
             return lock:extend(5)
         end
         function api.change.get() shared.dict = nil end
         function api.method.get() getmetatable(d).__index.get = nil end
         function api.problem.get() return select(2, pcall(d.get, d, {})) end
-    """, "--sandbox", "strict", *THREADS)
+    """), "--sandbox", "strict", *THREADS)
     together(4, lambda i: [server.get("/n") for _ in range(25)])
     assert server.get("/n").text == "101"
     together(4, lambda i: server.get(f"/?who={i}"))
@@ -480,8 +480,8 @@ def test_strict_mode_has_it_too(serve):
     assert "dict:get: key" in server.get("/problem").text
 
 
-def test_it_lives_through_a_stop_under_load(serve):
-    server = serve(SHARED + "function api.get() for i = 1, 100 do d:incr(i) end end", *THREADS)
+def test_it_lives_through_a_stop_under_load(serve, place):
+    server = serve(place(SHARED + "function api.get() for i = 1, 100 do d:incr(i) end end"), *THREADS)
     stop, asked = threading.Event(), [0]
 
     def ask():
