@@ -41,7 +41,8 @@ struct ps_server {
     bridge bridge;
     runner runner;
     logger *log;
-    paths *paths; /* what the app is made of, with --dev */
+    pthread_mutex_t log_lock; /* while it is made again, against threads of what VMs share */
+    paths *paths;             /* what the app is made of, with --dev */
 
     listen_set listening;
     listen_set admin_listening;

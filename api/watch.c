@@ -126,6 +126,26 @@ static seat *make_seats(ps_server *srv, vm *first, app *a, char *error, size_t s
     return list;
 }
 
+/* What runs beside requests goes on as it was defined at the start, with the new functions. */
+static void tell_of_jobs(const ps_server *srv, bool any)
+{
+    if (any)
+        log_write(srv->log, LOG_LEVEL_INFO, (str){0},
+                  "consumers and entries of the clock have their new functions, but the options, queues and "
+                  "times of "
+                  "before: for others restart the server");
+}
+
+/* Besides listeners, which a reload brings in. */
+static bool has_jobs(vm *v)
+{
+    vm_job_def def;
+    bool any = false;
+    for (size_t i = 0; !any && vm_job_at(v, i, &def); i++)
+        any = def.kind != JOB_NOTICE;
+    return any;
+}
+
 static void reload(watch *w)
 {
     ps_server *srv = w->srv;
@@ -141,8 +161,11 @@ static void reload(watch *w)
         if (err)
             vm_close(first);
     }
-    if (err == 0 && (err = jobs_listen(&srv->jobs, first)) != 0)
+    if (err == 0 && (err = jobs_listen(&srv->jobs, first)) != 0) {
         snprintf(error, sizeof(error), "a listener cannot be added: %s", strerror(-err));
+        vm_close(first);
+    }
+    bool any_jobs = err == 0 && has_jobs(first);
     if (err == 0)
         seats = make_seats(srv, first, fresh, error, sizeof(error));
     if (!seats) {
@@ -156,6 +179,7 @@ static void reload(watch *w)
     vms_set_current(&srv->vms, fresh, seats);
     pool_wake_all(srv->pool);
     log_write(srv->log, LOG_LEVEL_INFO, (str){0}, "the app was reloaded");
+    tell_of_jobs(srv, any_jobs);
 }
 
 int watch_start(ps_server *srv, uv_loop_t *loop, watch **ret_watch)

@@ -74,7 +74,7 @@ static void on_close(void *self)
     mem_engine_stop_thread(e);
     uint64_t lost = refuse_waiting(e);
     if (lost && config->tell) {
-        snprintf(text, sizeof(text), "%s: %llu messages in its queues are lost", mq_address(e->front),
+        snprintf(text, sizeof(text), "%llu messages that were in the queues are lost: they were in memory",
                  (unsigned long long)lost);
         config->tell(config->user, 1, text);
     }

@@ -6,10 +6,14 @@
 
 enum { FIXED_WORDS = 12 };
 
+/* -EAGAIN of the client's is a server that refuses for now: a replica, or a master without any. Of an
+ * operation it says that the queue is full, and that is told elsewhere. */
 void mq_redis_finish(mq_redis_call *c, int err, const char *error)
 {
     mq_op *op = c->op;
     free(c);
+    if (err == -EAGAIN)
+        err = -ENOTCONN;
     mq_finish(op, err, "%s", error[0] ? error : strerror(-err));
 }
 

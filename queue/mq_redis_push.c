@@ -136,10 +136,10 @@ static void try_next(mq_redis_call *c)
 
 static void end_full(mq_redis_call *c)
 {
-    char error[MQ_ERROR_BYTES];
-    snprintf(error, sizeof(error), "the queue \"%s\" is full: %lld messages", c->op->queue,
-             (long long)c->engine->most);
-    mq_redis_finish(c, -EAGAIN, error);
+    mq_op *op = c->op;
+    int64_t most = c->engine->most;
+    free(c);
+    mq_finish(op, -EAGAIN, "the queue \"%s\" is full: %lld messages", op->queue, (long long)most);
 }
 
 static void on_pushed(void *user, int err, const char *error, const redis_reply *reply)

@@ -178,10 +178,9 @@ static void on_claimed(mq_op *op)
         look_in(s, CLAIM_AGAIN_MS);
     else
         go_on(s);
-    bool go = mine && !s->stopped;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
-    if (go)
+    if (mine) /* also when a stop has begun meanwhile: nobody else will run it */
         begin_run(s, moment_ms);
 }
 

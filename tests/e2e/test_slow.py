@@ -132,21 +132,23 @@ def _answers(server):
 
 # --- clocks that jump ---
 
-def faketime_library():
-    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+def faketime(rc):
+    """The environment in which that file says how far the time of day is off."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    # The second one so that it is not jemalloc that allocates, which asks for the time before this library can tell it.
+    preload = f"{library}:libc.so.6"
+    if poolsrv.UNDER_SANITIZER and not poolsrv.UNDER_COVERAGE:  # whose library has to be the first
+        preload = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip() + ":" + preload
+    return {"LD_PRELOAD": preload, "FAKETIME_TIMESTAMP_FILE": str(rc), "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1"}
 
 
 @pytest.mark.parametrize("jump", ["+1h", "-1h"])
 def test_a_clock_that_jumps_changes_nothing(serve, tmp_path, jump):
     rc = tmp_path / "faketimerc"
     rc.write_text("+0")
-    # The second one so that it is not jemalloc that allocates, which asks for the time before this library can tell it.
-    preload = f"{faketime_library()}:libc.so.6"
-    if poolsrv.UNDER_SANITIZER and not poolsrv.UNDER_COVERAGE:  # whose library has to be the first
-        preload = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip() + ":" + preload
     server = serve(APP, "--head-timeout", "30", "--body-timeout", "30", "--idle-timeout", "30", "--max-wait", "30",
-                   env={"LD_PRELOAD": preload, "FAKETIME_TIMESTAMP_FILE": str(rc), "FAKETIME_NO_CACHE": "1",
-                        "DONT_FAKE_MONOTONIC": "1"})
+                   env=faketime(rc))
     with server.client() as idle, server.client() as head, server.client() as body, server.client() as asleep:
         assert idle.get("/").text == "hello"
         before = idle.get("/").header("Date")
