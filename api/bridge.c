@@ -39,6 +39,12 @@ static void *on_refresh(void *user, void *held)
     return vms_refresh(b->vms, held);
 }
 
+static void on_seated(void *user, const inbox *to)
+{
+    bridge *b = user;
+    changes_seated(b->changes, to);
+}
+
 static void on_idle(void *held)
 {
     seat *s = held;
@@ -310,6 +316,7 @@ void bridge_runner(bridge *b, runner *ret_runner)
         .leave = on_leave,
         .dismiss = on_dismiss,
         .refresh = on_refresh,
+        .seated = on_seated,
         .route = on_route,
         .prepare = on_prepare,
         .start = on_start,

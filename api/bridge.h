@@ -3,6 +3,7 @@
 #ifndef API_BRIDGE_H
 #define API_BRIDGE_H
 
+#include "api/changes.h"
 #include "api/vms.h"
 #include "runtime/log.h"
 #include "runtime/runner.h"
@@ -11,6 +12,7 @@ typedef struct bridge {
     vms *vms;
     logger *log;
     bool access_log;
+    changes *changes; /* of shared dictionaries, for VMs that begin to serve */
     /* What kept a thread from getting its VM: the first such text. */
     pthread_mutex_t lock;
     char error[1024];

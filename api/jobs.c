@@ -196,12 +196,14 @@ void jobs_init(jobs *j)
     j->host = (vm_host){j, on_queues, on_spawn, on_call, on_extend, on_stopping};
 }
 
-int jobs_open(jobs *j, const char *url, logger *log, const run_limits *limits, char *error, size_t size)
+int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log,
+              const run_limits *limits, char *error, size_t size)
 {
     mq_config config = {on_tell, on_heard, j};
     char why[512];
     j->log = log;
     j->limits = *limits;
+    changes_init(&j->changes, shared, elsewhere, &j->notices);
     run_limits calls = *limits;
     calls.route = "a call of another module's function";
     errand_kind_init(&j->calls, &calls);
@@ -287,6 +289,25 @@ static int add_entry(jobs *j, vm *v, size_t i, const vm_job_def *def, char *erro
     return err;
 }
 
+/* Have a listener told. */
+static int listen_to(jobs *j, const char *name)
+{
+    if (strncmp(name, "channel:", 8) == 0)
+        return mq_listen(j->queues, name + 8);
+    int err = changes_define(&j->changes, name);
+    return err == -ENOENT ? 0 : err;
+}
+
+int jobs_listen(jobs *j, vm *first)
+{
+    vm_job_def def;
+    int err = 0;
+    for (size_t i = 0; vm_job_at(first, i, &def) && err == 0; i++)
+        if (def.kind == JOB_NOTICE)
+            err = listen_to(j, def.name);
+    return err;
+}
+
 static int add_all(jobs *j, vm *v, char *error, size_t size)
 {
     vm_job_def def;
@@ -296,10 +317,8 @@ static int add_all(jobs *j, vm *v, char *error, size_t size)
             err = add_consumer(j, v, i, &def);
         else if (def.kind == JOB_CLOCK)
             err = add_entry(j, v, i, &def, error, size);
-        else if (def.kind == JOB_NOTICE && strncmp(def.name, "channel:", 8) == 0)
-            err = mq_listen(j->queues, def.name + 8);
     }
-    return err;
+    return err ? err : jobs_listen(j, v);
 }
 
 int jobs_define(jobs *j, vm *first, char *error, size_t size)
@@ -327,6 +346,7 @@ void jobs_use(jobs *j, pool *p)
     limits.route = "a listener";
     notices_init(&j->notices, p, &limits);
     atomic_store_explicit(&j->pool, p, memory_order_release);
+    changes_start(&j->changes);
 }
 
 void jobs_start(jobs *j)
@@ -342,6 +362,7 @@ void jobs_start(jobs *j)
 void jobs_drain(jobs *j)
 {
     atomic_store_explicit(&j->ending, true, memory_order_relaxed);
+    changes_stop(&j->changes);
     for (size_t i = 0; i < j->count; i++)
         consumer_stop(j->consumers[i]);
     for (size_t i = 0; i < j->clock_count; i++)
@@ -358,6 +379,7 @@ void jobs_fini(jobs *j)
 {
     jobs_drain(j);
     jobs_settle(j);
+    changes_fini(&j->changes);
     ticker_free(j->ticker); /* a consumer that is stopped sets no tick any more */
     mq_close(j->queues);
     queue_stats_fini(&j->stats);

@@ -6,6 +6,7 @@
 #ifndef API_JOBS_H
 #define API_JOBS_H
 
+#include "api/changes.h"
 #include "queue/mq.h"
 #include "runtime/consumer.h"
 #include "runtime/log.h"
@@ -32,6 +33,7 @@ typedef struct jobs {
     errand_kind calls;       /* of task.run */
     run_limits limits;       /* what spawned functions have unless they say otherwise */
     notices notices;
+    changes changes;     /* of shared dictionaries */
     atomic_uint spawned; /* [any] */
     atomic_bool ending;  /* [any] the server is about to end */
 } jobs;
@@ -39,12 +41,16 @@ typedef struct jobs {
 /* Thread: the one that makes the server. */
 void jobs_init(jobs *j);
 
-/* Open the queues. `log` is to outlive them. Returns: 0, or -errno with `error` filled. Thread: the one that
- * starts the server, as of all that follow. */
-int jobs_open(jobs *j, const char *url, logger *log, const run_limits *limits, char *error, size_t size);
+/* Open the queues. `shared`, `elsewhere` and `log` are to outlive them. Returns: 0, or -errno with `error`
+ * filled. Thread: the one that starts the server, as of all that follow. */
+int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log,
+              const run_limits *limits, char *error, size_t size);
 
 /* Make what the app of that VM defines. Returns: 0, or -errno with `error` filled. */
 int jobs_define(jobs *j, vm *first, char *error, size_t size);
+
+/* After a reload: have the listeners told that are new in it. Returns: 0, or -ENOMEM. */
+int jobs_listen(jobs *j, vm *first);
 
 /* The smallest limit of time of that, or `least` if it is smaller; 0 is none. */
 uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least);

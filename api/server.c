@@ -18,6 +18,7 @@ int ps_server_new(const ps_options *opt, ps_server **ret_srv, ps_error *err)
     if (!srv)
         return error_set(err, PS_ENOMEM, "out of memory");
     pthread_mutex_init(&srv->bridge.lock, NULL);
+    pthread_mutex_init(&srv->log_lock, NULL);
     atomic_init(&srv->grace_ms, -1);
     jobs_init(&srv->jobs);
     srv->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -52,6 +53,7 @@ void ps_server_free(ps_server *srv)
     jobs_fini(&srv->jobs);
     app_free_all(srv->apps);
     buckets_free(srv->buckets);
+    remotes_free(srv->stores);
     dicts_free(srv->dicts);
     listen_close(&srv->listening);
     listen_close(&srv->admin_listening);
@@ -65,6 +67,7 @@ void ps_server_free(ps_server *srv)
     free(srv->route_names);
     server_free_jobs(srv);
     free(srv->modules);
+    pthread_mutex_destroy(&srv->log_lock);
     pthread_mutex_destroy(&srv->bridge.lock);
     if (srv->stop_fd >= 0)
         close(srv->stop_fd);

@@ -14,6 +14,7 @@
 #include "api/vms.h"
 #include "queue/bucket.h"
 #include "queue/dicts.h"
+#include "queue/remotes.h"
 #include "runtime/admin.h"
 #include "runtime/listen.h"
 #include "runtime/pool.h"
@@ -30,7 +31,8 @@ struct ps_server {
     size_t module_count;
     buckets *buckets; /* of rate limits; it locks for itself */
     jobs jobs;
-    dicts *dicts; /* shared dictionaries; likewise */
+    remotes *stores; /* shared dictionaries elsewhere; likewise */
+    dicts *dicts;    /* shared dictionaries; likewise */
     vms vms;
     vm_config vm_config;
     once told; /* [any] the globals that handlers made */
@@ -39,7 +41,8 @@ struct ps_server {
     bridge bridge;
     runner runner;
     logger *log;
-    paths *paths; /* what the app is made of, with --dev */
+    pthread_mutex_t log_lock; /* while it is made again, against threads of what VMs share */
+    paths *paths;             /* what the app is made of, with --dev */
 
     listen_set listening;
     listen_set admin_listening;

@@ -87,6 +87,7 @@ int ps_server_check_file(ps_server *srv, const char *path,
     vm_config config = server_vm_config(srv);
     config.log = on_log;
     config.dicts = NULL; /* to look is not to make any */
+    config.stores = NULL;
     int result = look(srv, &config, path, &found, err);
     if (result == 0 && found.n == 0)
         result = make_sure(&config, path, &found, err);

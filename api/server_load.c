@@ -56,11 +56,24 @@ static void on_vm_trouble(void *user, const char *message)
     log_write(srv->log, LOG_LEVEL_ERROR, (str){0}, "%s", message);
 }
 
+/* From threads of what VMs share, also while the log is made again. */
+static void tell_shared(ps_server *srv, log_level level, const char *of, const char *text)
+{
+    pthread_mutex_lock(&srv->log_lock);
+    if (srv->log)
+        log_write(srv->log, level, (str){0}, "%s%s", of, text);
+    pthread_mutex_unlock(&srv->log_lock);
+}
+
+static void on_store_trouble(void *user, int level, const char *text)
+{
+    static const log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO};
+    tell_shared(user, levels[level], "a store: ", text);
+}
+
 static void on_shared_trouble(void *user, int level, const char *text)
 {
-    ps_server *srv = user;
-    if (srv->log)
-        log_write(srv->log, (log_level)level, (str){0}, "%s", text);
+    tell_shared(user, (log_level)level, "", text);
 }
 
 typedef struct config_reader {
@@ -136,6 +149,7 @@ vm_config server_vm_config(ps_server *srv)
         .buckets = srv->buckets,
         .host = &srv->jobs.host,
         .dicts = srv->dicts,
+        .stores = srv->stores,
         .modules = srv->modules,
         .module_count = srv->module_count,
         .log_user = srv,
@@ -158,7 +172,8 @@ static int load_first(ps_server *srv, const char *path, ps_error *err)
     char error[ERROR_BYTES] = "";
     srv->buckets = buckets_new();
     srv->dicts = dicts_new(&(dicts_config){.persists = true, .tell = on_shared_trouble, .user = srv});
-    if (!srv->buckets || !srv->dicts)
+    srv->stores = remotes_new(on_store_trouble, srv);
+    if (!srv->buckets || !srv->dicts || !srv->stores)
         return error_set(err, PS_ENOMEM, "out of memory");
     srv->vm_config = server_vm_config(srv);
     srv->vm_config.file_user = srv;
@@ -199,9 +214,12 @@ static int remake_first(ps_server *srv, ps_error *err)
 /* The log was made before api.config{} could say how it should look. */
 static int remake_log(ps_server *srv, ps_error *err)
 {
+    pthread_mutex_lock(&srv->log_lock);
     log_free(srv->log);
     srv->log = NULL;
-    return make_log(srv, err);
+    int bad = make_log(srv, err);
+    pthread_mutex_unlock(&srv->log_lock);
+    return bad;
 }
 
 static int build_routes(ps_server *srv, ps_error *err)

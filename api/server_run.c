@@ -177,7 +177,8 @@ static int make_pool(ps_server *srv, char *error)
 static int start(ps_server *srv, char *error)
 {
     run_limits limits = server_limits(srv);
-    if (jobs_open(&srv->jobs, srv->opt.queue, srv->log, &limits, error, ERROR_BYTES) < 0)
+    if (jobs_open(&srv->jobs, srv->opt.queue, srv->dicts, srv->stores, srv->log, &limits, error,
+                  ERROR_BYTES) < 0)
         return PS_ESYSTEM;
     if (vm_on_start(srv->first, false, error, ERROR_BYTES) != 0)
         return PS_EAPP;
@@ -192,6 +193,7 @@ static int start(ps_server *srv, char *error)
         return bad;
     srv->bridge.vms = &srv->vms;
     srv->bridge.log = srv->log;
+    srv->bridge.changes = &srv->jobs.changes;
     srv->bridge.access_log = options_access_log(&srv->opt);
     bridge_runner(&srv->bridge, &srv->runner);
     if (listen_start(&srv->listening, error, ERROR_BYTES) < 0)
@@ -318,6 +320,7 @@ static void end(ps_server *srv)
 {
     vms_fini(&srv->vms);
     jobs_fini(&srv->jobs);
+    remotes_settle(srv->stores); /* what ends there is told to a thread's inbox */
     pool_free(srv->pool);
     srv->pool = NULL;
     crowd_free(srv->crowd);

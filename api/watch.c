@@ -136,6 +136,16 @@ static void tell_of_jobs(const ps_server *srv, bool any)
                   "before: for others restart the server");
 }
 
+/* Besides listeners, which a reload brings in. */
+static bool has_jobs(vm *v)
+{
+    vm_job_def def;
+    bool any = false;
+    for (size_t i = 0; !any && vm_job_at(v, i, &def); i++)
+        any = def.kind != JOB_NOTICE;
+    return any;
+}
+
 static void reload(watch *w)
 {
     ps_server *srv = w->srv;
@@ -151,8 +161,11 @@ static void reload(watch *w)
         if (err)
             vm_close(first);
     }
-    vm_job_def def;
-    bool any_jobs = err == 0 && vm_job_at(first, 0, &def);
+    if (err == 0 && (err = jobs_listen(&srv->jobs, first)) != 0) {
+        snprintf(error, sizeof(error), "a listener cannot be added: %s", strerror(-err));
+        vm_close(first);
+    }
+    bool any_jobs = err == 0 && has_jobs(first);
     if (err == 0)
         seats = make_seats(srv, first, fresh, error, sizeof(error));
     if (!seats) {

@@ -103,6 +103,12 @@ int exec_enter(exec *x)
     return 0;
 }
 
+void exec_seated(exec *x)
+{
+    if (x->runner->seated)
+        x->runner->seated(x->runner->user, &x->inbox);
+}
+
 void *exec_replace(exec *x, hold *h, void *lost_vm, void *vm)
 {
     use_thread(x);
@@ -499,6 +505,8 @@ void exec_refresh(exec *x)
 {
     void *before = x->vm;
     x->vm = x->runner->refresh(x->runner->user, before);
-    if (x->vm != before)
-        note_bytes(x);
+    if (x->vm == before)
+        return;
+    note_bytes(x);
+    exec_seated(x);
 }

@@ -108,4 +108,7 @@ void exec_sleep(exec *x, int timeout_ms);
 void exec_idle(exec *x);
 void exec_refresh(exec *x);
 
+/* Say that this thread has another VM than before. Thread: any that has the place of this one. */
+void exec_seated(exec *x);
+
 #endif

@@ -154,6 +154,8 @@ static void carry_on(const spare *s, hold *mine, void *vm, const taken *t)
     void *unused = exec_replace(x, mine, t->vm, vm);
     if (unused)
         p->runner->leave(p->runner->user, unused);
+    else
+        exec_seated(x);
     learn(t);
     if (t->owner)
         worker_tell_lost(t->owner);

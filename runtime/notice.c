@@ -7,6 +7,8 @@
 typedef struct notice {
     job job;
     notices *all;
+    notice_done *done; /* NULL: nobody is told */
+    void *user;
     char texts[]; /* name NUL arguments */
 } notice;
 
@@ -20,8 +22,11 @@ void notices_init(notices *n, pool *p, const run_limits *limits)
 static void on_done(HttpTask *t)
 {
     notice *one = t->user;
+    bool ran = errand_ended(t) != ERRAND_NOT_RUN;
     errand_free(t);
     atomic_fetch_sub_explicit(&one->all->pending, 1, memory_order_relaxed);
+    if (one->done)
+        one->done(one->user, ran);
     buf_fini(&one->job.result);
     free(one);
 }
@@ -42,6 +47,22 @@ static notice *new_notice(notices *n, const char *name, str arguments)
     return one;
 }
 
+int notice_one(notices *n, const char *name, str arguments, inbox *to, notice_done *done, void *user)
+{
+    notice *one = new_notice(n, name, arguments);
+    HttpTask *task = one ? errand_new(&one->job, &n->kind, on_done, one) : NULL;
+    if (!task) {
+        free(one);
+        return -ENOMEM;
+    }
+    one->done = done;
+    one->user = user;
+    atomic_fetch_add_explicit(&n->pending, 1, memory_order_relaxed);
+    task->letter.kind = LETTER_JOB;
+    inbox_post(to, &task->letter);
+    return 0;
+}
+
 typedef struct telling {
     notices *notices;
     const char *name;
@@ -52,18 +73,8 @@ typedef struct telling {
 static void tell_one(void *user, inbox *to)
 {
     telling *t = user;
-    notice *one = NULL;
-    HttpTask *task = NULL;
-    if (t->err == 0 && (one = new_notice(t->notices, t->name, t->arguments)))
-        task = errand_new(&one->job, &t->notices->kind, on_done, one);
-    if (!task) {
-        free(one);
-        t->err = t->err ? t->err : -ENOMEM;
-        return;
-    }
-    atomic_fetch_add_explicit(&t->notices->pending, 1, memory_order_relaxed);
-    task->letter.kind = LETTER_JOB;
-    inbox_post(to, &task->letter);
+    if (t->err == 0)
+        t->err = notice_one(t->notices, t->name, t->arguments, to, NULL, NULL);
 }
 
 int notice_all(notices *n, const char *name, str arguments)

@@ -25,4 +25,10 @@ void notices_init(notices *n, pool *p, const run_limits *limits);
  * Returns: 0; -EAGAIN when too many are on their way, -ENOMEM: then some threads may have been told. */
 int notice_all(notices *n, const char *name, str arguments);
 
+/* It has been run by its thread, or was not, since that ended. Thread: any. */
+typedef void notice_done(void *user, bool ran);
+
+/* The same for one thread. Thread: any, in a function that pool_each_inbox calls. Returns: 0 or -ENOMEM. */
+int notice_one(notices *n, const char *name, str arguments, inbox *to, notice_done *done, void *user);
+
 #endif

@@ -447,6 +447,8 @@ void pool_hear(pool *p, exec *x, bool hears)
     pthread_mutex_lock(&p->lock);
     x->hears = hears;
     pthread_mutex_unlock(&p->lock);
+    if (hears)
+        exec_seated(x);
 }
 
 void pool_each_inbox(pool *p, void (*each)(void *user, inbox *to), void *user)

@@ -26,6 +26,8 @@ typedef struct runner {
     void (*dismiss)(void *user, void *vm);
     /* Between two turns: the VM to use from here on, the same or a fresh one in its place. */
     void *(*refresh)(void *user, void *vm);
+    /* A thread has begun to use a VM, and jobs may be posted to this inbox for it. NULL is fine. */
+    void (*seated)(void *user, const struct inbox *to);
 
     /* Find the task's route: sets route, params, lane and app; or makes the reply of its own (404, 405 ...)
      * and the task DONE. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "vm/jobs.h"
 #include "vm/load.h"
 #include "vm/shared_parts.h"
 
@@ -45,6 +46,7 @@ static bool prepare(vm *v)
     if (!s)
         return false;
     v->shared = s;
+    s->stores = v->config.stores;
     s->dicts = v->config.dicts;
     if (!s->dicts && !s->own)
         s->own = dicts_new(&(dicts_config){.persists = false});
@@ -61,6 +63,13 @@ static int on_open(lua_State *L)
                                       {"lock", shared_on_lock},
                                       {"unlock", shared_on_unlock},
                                       {"extend", shared_on_extend},
+                                      {"store_dict", shared_on_remote_dict},
+                                      {"store_problem", shared_on_remote_problem},
+                                      {"store_update_get", shared_on_remote_update_get},
+                                      {"store_update_cas", shared_on_remote_update_cas},
+                                      {"store_lock", shared_on_remote_lock},
+                                      {"store_unlock", shared_on_remote_unlock},
+                                      {"store_extend", shared_on_remote_extend},
                                       {"update_get", shared_on_update_get},
                                       {"update_cas", shared_on_update_cas},
                                       {NULL, NULL}};
@@ -70,9 +79,12 @@ static int on_open(lua_State *L)
     luaL_newlib(L, native);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setfield(L, -2, "sleep");
+    shared_push_remote_methods(L);
+    lua_setfield(L, -2, "store_methods");
     shared_push_methods(L);
+    jobs_push_define(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LOAD_WHERE);
-    lua_call(L, 3, 1);
+    lua_call(L, 4, 1);
     return 1;
 }
 

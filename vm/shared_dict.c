@@ -111,19 +111,24 @@ static void push_keys(lua_State *L, const char *at, size_t n)
     }
 }
 
+size_t shared_check_most(lua_State *L, int index)
+{
+    lua_Integer most = KEYS_PRESET;
+    if (!lua_isnoneornil(L, index) &&
+        (!lua_isinteger(L, index) || (most = lua_tointeger(L, index)) < 1 || most > INT_MAX))
+        luaL_error(L, "dict:keys: max: expected a whole number from 1 on, not %s",
+                   luaL_tolstring(L, index, NULL));
+    return (size_t)most;
+}
+
 /* keys([max]) -> a list */
 static int on_keys(lua_State *L)
 {
     shared *s = shared_of(L);
     object *o = check_dict(L, "dict:keys");
-    lua_Integer most = KEYS_PRESET;
-    if (!lua_isnoneornil(L, 2) &&
-        (!lua_isinteger(L, 2) || (most = lua_tointeger(L, 2)) < 1 || most > INT_MAX))
-        return luaL_error(L, "dict:keys: max: expected a whole number from 1 on, not %s",
-                          luaL_tolstring(L, 2, NULL));
-    size_t n;
+    size_t n, most = shared_check_most(L, 2);
     s->scratch.n = 0;
-    int err = dict_keys(o->port, (size_t)most, &s->scratch, &n);
+    int err = dict_keys(o->port, most, &s->scratch, &n);
     if (err)
         return shared_fail(L, err, "dict:keys", 0);
     push_keys(L, s->scratch.p, n);
@@ -161,7 +166,7 @@ static int refuse_option(lua_State *L, const char *what)
 }
 
 /* Options, or the ttl alone. With `init`, that may be among them. */
-static uint64_t check_options(lua_State *L, int index, const char *what, bool init)
+uint64_t shared_check_options(lua_State *L, int index, const char *what, bool init)
 {
     if (lua_type(L, index) != LUA_TTABLE)
         return shared_check_ttl(L, index, what);
@@ -181,7 +186,7 @@ static int put(lua_State *L, const char *what, int value_index, dict_change *how
     object *o = check_dict(L, what);
     str key = shared_check_key(L, 2, what);
     dict_value value;
-    how->ttl_ns = check_options(L, value_index + 1, what, false);
+    how->ttl_ns = shared_check_options(L, value_index + 1, what, false);
     shared_check_value(L, value_index, what, &value);
     int err = dict_put(o->port, key, &value, how, NULL);
     if (err && err != -EEXIST && err != -ENOENT && err != -ESTALE)
@@ -196,7 +201,7 @@ static int push_done(lua_State *L, int err)
     return 1;
 }
 
-static void refuse_nil(lua_State *L, const char *what)
+void shared_refuse_nil(lua_State *L, const char *what)
 {
     if (lua_isnoneornil(L, 3))
         luaL_error(L, "%s: value: expected one, not nil; json.null is kept as a value", what);
@@ -230,7 +235,7 @@ static int on_add(lua_State *L)
 {
     dict_change how = {.when = DICT_IF_ABSENT};
     lua_settop(L, 4);
-    refuse_nil(L, "dict:add");
+    shared_refuse_nil(L, "dict:add");
     return push_done(L, put(L, "dict:add", 3, &how));
 }
 
@@ -239,7 +244,7 @@ static int on_replace(lua_State *L)
 {
     dict_change how = {.when = DICT_IF_PRESENT};
     lua_settop(L, 4);
-    refuse_nil(L, "dict:replace");
+    shared_refuse_nil(L, "dict:replace");
     return push_done(L, put(L, "dict:replace", 3, &how));
 }
 
@@ -290,12 +295,12 @@ static int on_touch(lua_State *L)
     str key = shared_check_key(L, 2, "dict:touch");
     dict_change how = {.when = DICT_IF_PRESENT};
     lua_settop(L, 3);
-    how.ttl_ns = check_options(L, 3, "dict:touch", false);
+    how.ttl_ns = shared_check_options(L, 3, "dict:touch", false);
     lua_pushboolean(L, dict_touch(o->port, key, &how) == 0);
     return 1;
 }
 
-static void check_number(lua_State *L, int index, const char *name, dict_value *ret)
+void shared_check_number(lua_State *L, int index, const char *name, dict_value *ret)
 {
     if (lua_type(L, index) != LUA_TNUMBER)
         luaL_error(L, "dict:incr: %s: expected a number, not %s", name, luaL_typename(L, index));
@@ -310,10 +315,10 @@ static int on_incr(lua_State *L)
     dict_value value = {.type = DICT_INTEGER, .integer = 1}, init = {.type = DICT_INTEGER};
     lua_settop(L, 4);
     if (!lua_isnil(L, 3))
-        check_number(L, 3, "by", &value);
-    uint64_t ttl_ns = check_options(L, 4, "dict:incr", true);
+        shared_check_number(L, 3, "by", &value);
+    uint64_t ttl_ns = shared_check_options(L, 4, "dict:incr", true);
     if (lua_istable(L, 4) && lua_getfield(L, 4, "init") != LUA_TNIL)
-        check_number(L, lua_gettop(L), "init", &init);
+        shared_check_number(L, lua_gettop(L), "init", &init);
     int err = dict_add(o->port, key, &value, &init, ttl_ns, NULL);
     if (err)
         return shared_fail(L, err, "dict:incr", dict_max_bytes(o->dict));

@@ -64,6 +64,7 @@ typedef struct vm_config {
     size_t source_count;
     struct buckets *buckets; /* for poolsrv.limit; NULL: every request passes */
     const vm_host *host;     /* NULL: there are no queues and no jobs */
+    struct remotes *stores;  /* for poolsrv.shared; NULL: no store can be used */
     struct dicts *dicts;     /* for poolsrv.shared; NULL: the VM has some of its own */
     const vm_module *modules;
     size_t module_count;

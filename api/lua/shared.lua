@@ -1,12 +1,16 @@
 -- The module "poolsrv.shared": dictionaries and locks that all threads of the server share.
 --
--- The chunk returns open(native, methods, where) -> the module.
+-- The chunk returns open(native, methods, define, where) -> the module.
 --   native    dict(name, max_bytes, persist) -> a dictionary, nil while a request is answered, or false and why
 --             not; now() -> seconds; sleep;
 --             lock(name, ttl) -> a token, or nil when it is held; unlock(name, token), extend(name, token, ttl)
 --             -> whether it was held by that token; update_get, update_cas: get_versioned and cas under the name of
 --             update, for messages.
+--             store_dict(name, url) as dict; store_methods; store_update_get, store_update_cas, and store_lock,
+--             store_unlock and store_extend with the url first: as those without; store_problem(url) -> what is
+--             wrong with it, or nil.
 --   methods   of dictionaries, those in C; the others are added here.
+--   define    define(kind, name, fn, options) keeps a listener.
 --   where     of where.lua.
 
 local error, ipairs, pairs, setmetatable, tostring, type = error, ipairs, pairs, setmetatable, tostring, type
@@ -19,13 +23,14 @@ local TTL_PRESET, TTL_MOST = 30, 1e9
 local WAIT_FIRST, WAIT_LONGEST = 0.001, 0.05
 local UNITS = { [""] = 1, k = 1 << 10, m = 1 << 20, g = 1 << 30 }
 
-local function open(native, methods, where)
+local function open(native, methods, define, where)
     where.hide("=poolsrv/shared.lua") -- in strict mode nobody says what it is
     local raise = where.raise
     local now, sleep = native.now, native.sleep
     local take, give, extend = native.lock, native.unlock, native.extend
-    local update_get, update_cas = native.update_get, native.update_cas
+    local store_methods = native.store_methods
     local made = {}
+    local names = setmetatable({}, { __mode = "k" }) -- dictionary -> its name
 
     local function shown(value)
         return type(value) == "string" and format("%q", value) or tostring(value)
@@ -80,6 +85,40 @@ local function open(native, methods, where)
         return value
     end
 
+    local function store_of(what, options)
+        local value = options.store
+        if value ~= nil and type(value) ~= "string" then
+            refuse(what, "store", value, 'a text such as "redis://HOST:PORT/DB"')
+        end
+        local problem = value and native.store_problem(value)
+        if problem then
+            raise(format("%s: store: %s", what, problem)) -- not what it is: there may be a password in it
+        end
+        return value
+    end
+
+    local function in_store(what, name, store, options)
+        local known = made[name]
+        if options.max_bytes ~= nil then
+            raise(what .. ": max_bytes: with a store it is Redis that limits the memory, by its setting maxmemory")
+        elseif options.persist ~= nil then
+            raise(what .. ": persist: with a store it is Redis that keeps what is in it")
+        elseif known and known.store ~= store then
+            raise(format("%s: store: it was made with another, or with none, at %s", what, known.at))
+        elseif known then
+            return known.dict
+        end
+        local dict, why = native.store_dict(name, store)
+        if dict == nil then
+            raise(what .. ": dictionaries are made while the app loads, not by a handler; keep it in a local")
+        elseif not dict then
+            raise(format("%s: store: %s", what, why))
+        end
+        names[dict] = name
+        made[name] = { dict = dict, store = store, at = where.here(), kind = "store:" }
+        return dict
+    end
+
     local shared = {}
 
     function shared.dict(name, options)
@@ -91,7 +130,13 @@ local function open(native, methods, where)
         if known and options == nil then
             return known.dict
         end
-        check_names(what, options or {}, { "max_bytes", "persist" })
+        check_names(what, options or {}, { "max_bytes", "persist", "store" })
+        local store = store_of(what, options or {})
+        if store then
+            return in_store(what, name, store, options)
+        elseif known and known.store then
+            raise(format("%s: it was made with a store, at %s", what, known.at))
+        end
         local max_bytes = max_bytes_of(what, options or {})
         local persist = persist_of(what, options or {})
         if known then
@@ -111,25 +156,44 @@ local function open(native, methods, where)
         elseif not dict then
             raise(format("%s: persist = %s: %s", what, shown(persist), why))
         end
-        made[name] = { dict = dict, max_bytes = max_bytes, persist = persist, at = where.here() }
+        names[dict] = name
+        made[name] = { dict = dict, max_bytes = max_bytes, persist = persist, at = where.here(), kind = "dict:" }
         return dict
     end
 
     -- No lock is held while fn runs: it may wait, fail, or take long. Another change meanwhile, and it is asked again.
-    function methods.update(dict, key, fn, options)
-        if type(fn) ~= "function" then
-            raise(format("dict:update: fn: expected a function, not %s", type(fn)))
-        end
-        for _ = 1, UPDATES_MOST do
-            local old, version = update_get(dict, key)
-            local new = fn(old)
-            if update_cas(dict, key, version, new, options) then
-                return new
+    local function make_update(get_versioned, cas)
+        return function(dict, key, fn, options)
+            if type(fn) ~= "function" then
+                raise(format("dict:update: fn: expected a function, not %s", type(fn)))
             end
+            for _ = 1, UPDATES_MOST do
+                local old, version = get_versioned(dict, key)
+                local new = fn(old)
+                if cas(dict, key, version, new, options) then
+                    return new
+                end
+            end
+            error(format("dict:update: key %s was changed by others %d times while fn ran; make fn shorter, or take a lock",
+                shown(key), UPDATES_MOST), 2)
         end
-        error(format("dict:update: key %s was changed by others %d times while fn ran; make fn shorter, or take a lock",
-            shown(key), UPDATES_MOST), 2)
     end
+
+    methods.update = make_update(native.update_get, native.update_cas)
+    store_methods.update = make_update(native.store_update_get, native.store_update_cas)
+
+    -- It is called in every VM, a moment after the change: fn(key, event, version).
+    function methods.on_change(dict, fn)
+        local name = names[dict]
+        if not name then
+            raise(format("dict:on_change: expected a dictionary before the colon, not %s", type(dict)))
+        elseif type(fn) ~= "function" then
+            raise(format("dict:on_change: expected a function, not %s", type(fn)))
+        end
+        define("notice", made[name].kind .. name, fn, { where = where.here() })
+    end
+
+    store_methods.on_change = methods.on_change
 
     -- --- locks ---
 
@@ -155,19 +219,33 @@ local function open(native, methods, where)
     -- True if it was held until now; false if its time had ended, and another may have had it.
     function lock_methods.unlock(lock)
         check_lock("lock:unlock", lock)
+        if lock.store then
+            return native.store_unlock(lock.store, lock.name, lock.token)
+        end
         return give(lock.name, lock.token)
     end
 
     function lock_methods.extend(lock, ttl)
         check_lock("lock:extend", lock)
-        return extend(lock.name, lock.token, seconds_of("lock:extend", "ttl", ttl, TTL_PRESET, 1e-9))
+        local seconds = seconds_of("lock:extend", "ttl", ttl, TTL_PRESET, 1e-9)
+        if lock.store then
+            return native.store_extend(lock.store, lock.name, lock.token, seconds)
+        end
+        return extend(lock.name, lock.token, seconds)
     end
 
     lock_mt.__close = lock_methods.unlock
 
+    local function take_from(store, name, ttl)
+        if store then
+            return native.store_lock(store, name, ttl)
+        end
+        return take(name, ttl)
+    end
+
     -- The first wait is short, each next one longer, and the last ends when the time is over.
-    local function wait_for(name, ttl, wait)
-        local token = take(name, ttl)
+    local function wait_for(store, name, ttl, wait)
+        local token = take_from(store, name, ttl)
         local until_s, pause = now() + wait, WAIT_FIRST
         while not token do
             local left = until_s - now()
@@ -176,7 +254,7 @@ local function open(native, methods, where)
             end
             sleep(min(pause, left))
             pause = min(pause * 2, WAIT_LONGEST)
-            token = take(name, ttl)
+            token = take_from(store, name, ttl)
         end
         return token
     end
@@ -187,13 +265,14 @@ local function open(native, methods, where)
         end
         options = options == nil and {} or options
         local what = format("shared.lock(%q)", name)
-        check_names(what, options, { "ttl", "wait" })
+        check_names(what, options, { "ttl", "wait", "store" })
+        local store = store_of(what, options)
         local ttl = seconds_of(what, "ttl", options.ttl, TTL_PRESET, 1e-9)
-        local token = wait_for(name, ttl, seconds_of(what, "wait", options.wait, 0, 0))
+        local token = wait_for(store, name, ttl, seconds_of(what, "wait", options.wait, 0, 0))
         if not token then
             return nil, "locked"
         end
-        return setmetatable({ name = name, token = token }, lock_mt)
+        return setmetatable({ name = name, token = token, store = store }, lock_mt)
     end
 
     return shared

@@ -264,6 +264,10 @@ function dict:flush() end
 function dict:stats() end
 
 ---A lock by name. `local lock <close> = ...` releases it at the end of the block.
+---While the app loads: fn is called in every VM, a moment after a change. "flush": anything may have changed.
+---@param fn fun(key: string?, event: "set"|"touch"|"delete"|"expire"|"evict"|"flush", version: integer)
+function dict:on_change(fn) end
+
 ---@class poolsrv.shared.lock
 ---@field name string
 ---@field token integer greater with every acquisition of that name
@@ -281,12 +285,12 @@ local shared = {}
 
 ---While the app loads.
 ---@param name string
----@param options? { max_bytes?: integer|string, persist?: string }
+---@param options? { max_bytes?: integer|string, persist?: string, store?: string }
 ---@return poolsrv.shared.dict
 function shared.dict(name, options) end
 
 ---@param name string
----@param options? { ttl?: number, wait?: number } seconds; 30 and 0 by default
+---@param options? { ttl?: number, wait?: number, store?: string } seconds; 30 and 0 by default
 ---@return poolsrv.shared.lock? lock
 ---@return string? why "locked"
 function shared.lock(name, options) end

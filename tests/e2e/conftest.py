@@ -6,6 +6,7 @@ import textwrap
 import pytest
 
 import poolsrv
+from redis import Redis
 
 # It replaces what the sanitizers replace, too, and gcov's own end does not survive a refusal; its module says what is
 # tested instead.
@@ -62,6 +63,22 @@ def serve(tmp_path):
         except AssertionError as problem:
             problems.append(str(problem))
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """redis(*options): start a redis-server; it is ended with the test."""
+    servers = []
+
+    def start(*options):
+        folder = tmp_path / f"redis{len(servers)}"
+        folder.mkdir()
+        servers.append(Redis(folder, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
 
 
 @pytest.fixture

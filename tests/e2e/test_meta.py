@@ -100,7 +100,7 @@ SHARED = """
 def test_the_stubs_of_shared_name_what_there_is(serve):
     names = [f"{table}.{name}" for table in ("dict", "lock", "shared") for name in methods_of(table)]
     found = serve(SHARED).get("/?names=" + "+".join(names)).json()
-    assert len(names) == 18 and found == dict.fromkeys(names, "function")
+    assert len(names) == 19 and found == dict.fromkeys(names, "function")
 
 
 WORK = """

@@ -52,8 +52,29 @@ def together(n, work):
         raise failures[0]
 
 
+def in_store(app, url):
+    """The same app with its dictionary and its locks in Redis."""
+    app = app.replace('{ max_bytes = "1m" }', f'{{ store = "{url}" }}')
+    return app.replace("{ ttl = 60, wait = 20 }", f'{{ ttl = 60, wait = 20, store = "{url}" }}')
+
+
+@pytest.fixture(params=["memory", "redis"])
+def place(request):
+    """place(app): as it is, or with what it shares in Redis."""
+    if request.param == "memory":
+        return lambda app: app
+    server = request.getfixturevalue("redis")()
+    return lambda app: in_store(app, server.unix_url)
+
+
 @pytest.fixture
-def server(serve):
+def server(serve, place):
+    return serve(place(RUN), *THREADS)
+
+
+@pytest.fixture
+def local(serve):
+    """For what only a dictionary in memory has."""
     return serve(RUN, *THREADS)
 
 
@@ -111,15 +132,46 @@ def test_counting(server):
     assert "dict:incr: key: its value is not a number" in error_of(server, "d:set('n', '1') d:incr('n')")
 
 
-def test_keys_and_stats(server):
+def test_keys(server):
     run(server, "for i = 1, 100 do d:set(i, i) end")
     found = run(server, "return d:keys(), #d:keys(7), d:keys(1000)")
     assert sorted(found[0], key=int) == sorted(found[2], key=int) == [str(i) for i in range(1, 101)]
     assert found[1] == 7
-    stats = run(server, "d:get('1') d:get('none') return d:stats()")[0]
+    assert run(server, "return d:stats().entries") == [100]
+    assert run(server, "d:flush() return #d:keys(), d:stats().entries") == [0, 0]
+
+
+def test_stats(local):
+    run(local, "for i = 1, 100 do d:set(i, i) end")
+    stats = run(local, "d:get('1') d:get('none') return d:stats()")[0]
     assert stats["entries"] == 100 and stats["max_bytes"] == 1 << 20 and 0 < stats["bytes"] < 1 << 20
     assert (stats["hits"], stats["misses"], stats["evictions"]) == (1, 1, 0)
-    assert run(server, "d:flush() return #d:keys(), d:stats().bytes") == [0, 0]
+    assert run(local, "d:flush() return d:stats().bytes") == [0]
+
+
+def test_any_bytes_are_a_key_and_a_value(server):
+    assert run(server, r"""
+        local all = {}
+        for i = 0, 255 do all[#all + 1] = string.char(i) end
+        local bytes = table.concat(all)
+        d:set(bytes, bytes .. bytes)
+        d:set("", "empty")
+        return d:get(bytes) == bytes .. bytes, d:get(""), #d:keys(), d:delete(bytes), d:get(bytes)
+    """) == [True, "empty", 2, True, None]
+
+
+def test_numbers_are_exact(server):
+    assert run(server, """
+        d:set("i", math.mininteger) d:set("f", 0.1) d:set("inf", -math.huge) d:set("tiny", 5e-324)
+        d:set("large", 1 << 62)
+        return d:get("i") == math.mininteger, d:get("f") == 0.1, d:get("inf") == -math.huge, d:get("tiny") == 5e-324,
+            d:incr("large", 3) == (1 << 62) + 3, math.type(d:get("large")), d:incr("f", 0.2) == 0.1 + 0.2,
+            d:incr("tiny", 5e-324) == 1e-323
+    """) == [True] * 5 + ["integer", True, True]
+    assert run(server, "return math.type(d:incr('f2', 1.0)), d:incr('n', -3, { init = 10, ttl = 50 }), d:ttl('n') <= 50"
+               ) == ["float", 7, True]
+    assert run(server, "return pcall(d.incr, d, 'o', 1, { init = math.maxinteger })")[0] is False
+    assert run(server, "return d:get_versioned('o')") == [None, 0]
 
 
 # --- ends ---
@@ -145,8 +197,8 @@ def test_an_update_keeps_the_end(server):
 
 # --- all threads ---
 
-def test_counters_are_exact_over_connections_and_lanes(serve):
-    server = serve(SHARED + """
+def test_counters_are_exact_over_connections_and_lanes(serve, place):
+    server = serve(place(SHARED) + """
         function api.get() return d:incr("n") end
         api.heavy_one.get = api.heavy(function() return d:incr("n") end)
         function api.total.get() return d:get("n") end
@@ -174,8 +226,8 @@ UPDATES = """
 """
 
 
-def test_updates_that_wait_lose_none(serve):
-    server = serve(SHARED + UPDATES, *THREADS)
+def test_updates_that_wait_lose_none(serve, place):
+    server = serve(place(SHARED) + UPDATES, *THREADS)
 
     def update(i):
         with server.client() as client:
@@ -254,8 +306,8 @@ LOCKS = SHARED + """
 """
 
 
-def test_locks_let_one_in_and_their_tokens_grow(serve):
-    server = serve(LOCKS, *THREADS)
+def test_locks_let_one_in_and_their_tokens_grow(serve, place):
+    server = serve(place(LOCKS), *THREADS)
     tokens, lock = [], threading.Lock()
 
     def enter(_):
@@ -271,7 +323,8 @@ def test_locks_let_one_in_and_their_tokens_grow(serve):
     assert len(set(tokens)) == 80
 
 
-def test_a_held_lock_is_not_had(server):
+def test_a_held_lock_is_not_had(local):
+    server = local
     first = run(server, "return shared.lock('l', { ttl = 60 }).token")[0]
     assert run(server, "return shared.lock('l')") == [None, "locked"]
     assert run(server, "return shared.lock('l', { wait = 0.02 })") == [None, "locked"]
@@ -279,7 +332,8 @@ def test_a_held_lock_is_not_had(server):
     assert isinstance(first, int) and 0 < first < 1 << 53
 
 
-def test_only_the_holder_releases(server):
+def test_only_the_holder_releases(local):
+    server = local
     first = run(server, "local l = shared.lock('l', { ttl = 0.05 }) return l.token")[0]
     second = server.until(lambda: run(server, "local l = shared.lock('l') return l and l.token")[0])
     assert second > first
@@ -355,7 +409,6 @@ MISTAKES = [
     ("d:set('k', 1, 0)", "dict:set: ttl: expected seconds, more than 0 and at most 1e9, not 0"),
     ("d:set('k', 1, { ttl = 'x' })", "dict:set: ttl: expected seconds"),
     ("d:set('k', 1, { time = 1 })", "dict:set: time: no such option"),
-    ("d:set('k', ('x'):rep(1 << 20))", "dict:set: value: it is larger than the whole dictionary (max_bytes = 1048576)"),
     ("d:add('k', nil)", "dict:add: value: expected one, not nil"),
     ("d:cas('k', 'x', 1)", "dict:cas: version: expected the one that get_versioned returned, not x"),
     ("d:incr('k', 'x')", "dict:incr: by: expected a number, not string"),
@@ -374,9 +427,14 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_name_the_method_and_the_argument(server):
+def test_mistakes_name_the_method_and_the_argument(server, place):
     for call, problem in MISTAKES:
         assert problem in error_of(server, call)
+
+
+def test_a_value_must_fit_into_the_dictionary(local):
+    assert ("dict:set: value: it is larger than the whole dictionary (max_bytes = 1048576)"
+            in error_of(local, "d:set('k', ('x'):rep(1 << 20))"))
 
 
 def test_metrics_count_by_dictionary(serve):
@@ -399,17 +457,17 @@ def test_metrics_count_by_dictionary(serve):
 
 # --- strict mode ---
 
-def test_strict_mode_has_it_too(serve):
-    server = serve(SHARED + UPDATES + """
+def test_strict_mode_has_it_too(serve, place):
+    server = serve(place(SHARED + UPDATES + """
         function api.n.get() d:incr("n", 1, { ttl = 60 }) return d:get("n") end
         function api.lock.get()
-            local lock <close> = assert(shared.lock("l", { wait = 20 }))
+            local lock <close> = assert(shared.lock("l", { ttl = 60, wait = 20 }))
             return lock:extend(5)
         end
         function api.change.get() shared.dict = nil end
         function api.method.get() getmetatable(d).__index.get = nil end
         function api.problem.get() return select(2, pcall(d.get, d, {})) end
-    """, "--sandbox", "strict", *THREADS)
+    """), "--sandbox", "strict", *THREADS)
     together(4, lambda i: [server.get("/n") for _ in range(25)])
     assert server.get("/n").text == "101"
     together(4, lambda i: server.get(f"/?who={i}"))
@@ -422,8 +480,8 @@ def test_strict_mode_has_it_too(serve):
     assert "dict:get: key" in server.get("/problem").text
 
 
-def test_it_lives_through_a_stop_under_load(serve):
-    server = serve(SHARED + "function api.get() for i = 1, 100 do d:incr(i) end end", *THREADS)
+def test_it_lives_through_a_stop_under_load(serve, place):
+    server = serve(place(SHARED + "function api.get() for i = 1, 100 do d:incr(i) end end"), *THREADS)
     stop, asked = threading.Event(), [0]
 
     def ask():
