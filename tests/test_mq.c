@@ -646,7 +646,7 @@ START_TEST(what_was_pushed_is_lost_or_there_as_the_engine_says)
     if (!survives) {
         ck_assert_int_eq(atomic_load(&told), before + 1);
         ck_assert_int_eq(told_level, 1);
-        ck_assert_ptr_nonnull(strstr(told_text, " 3 messages"));
+        ck_assert_ptr_nonnull(strstr(told_text, "3 messages"));
     }
     open_again(NULL);
     if (survives) {
