@@ -218,77 +218,6 @@ int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logge
     return err;
 }
 
-static uint64_t ns_of(double seconds)
-{
-    return (uint64_t)(seconds * 1e9);
-}
-
-static uint64_t timeout_of(jobs *j, vm *v, size_t i)
-{
-    uint64_t ns = ns_of(vm_job_number(v, i, "timeout", 0));
-    if (ns && (!j->least_limit_ns || ns < j->least_limit_ns))
-        j->least_limit_ns = ns;
-    return ns;
-}
-
-static consumer_backoff backoff_of(const char *word)
-{
-    return *word == 'l' ? BACKOFF_LINEAR : *word == 'c' ? BACKOFF_CONSTANT : BACKOFF_EXPONENTIAL;
-}
-
-static int add_consumer(jobs *j, vm *v, size_t i, const vm_job_def *def)
-{
-    consumer **more = realloc(j->consumers, (j->count + 1) * sizeof(consumer *));
-    if (!more)
-        return -ENOMEM;
-    j->consumers = more;
-    uint64_t timeout_ns = timeout_of(j, v, i);
-    consumer_config config = {
-        .queue = def->name,
-        .dead_letter = vm_job_text(v, i, "dead_letter"),
-        .concurrency = (unsigned)vm_job_number(v, i, "concurrency", 1),
-        .batch = (unsigned)vm_job_number(v, i, "batch", 0),
-        .retries = (unsigned)vm_job_number(v, i, "retries", 0),
-        .backoff = backoff_of(vm_job_text(v, i, "backoff")),
-        .delay_s = vm_job_number(v, i, "delay", 1),
-        .max_delay_s = vm_job_number(v, i, "max_delay", 1),
-        .lease_s = vm_job_number(v, i, "lease", 30),
-        /* None of processor time: it could not be extended, and is less than the other anyway. */
-        .limits = {.wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
-        .tell = on_tell,
-        .user = j,
-    };
-    int err = consumer_new(&config, j->queues, j->ticker, &j->consumers[j->count]);
-    if (err == 0)
-        j->count++;
-    return err;
-}
-
-static int add_entry(jobs *j, vm *v, size_t i, const vm_job_def *def, char *error, size_t size)
-{
-    schedule **more = realloc(j->clock, (j->clock_count + 1) * sizeof(schedule *));
-    if (!more)
-        return -ENOMEM;
-    j->clock = more;
-    uint64_t timeout_ns = timeout_of(j, v, i);
-    schedule_config config = {
-        .name = def->name,
-        .title = vm_job_text(v, i, "title"),
-        .every_ms = (int64_t)vm_job_number(v, i, "every", 0),
-        .cron = vm_job_text(v, i, "cron"),
-        .zone = vm_job_text(v, i, "zone"),
-        .make_up = *vm_job_text(v, i, "missed") == 'o',
-        .overlap = vm_job_number(v, i, "overlap", 0) != 0,
-        .limits = {.cpu_ns = timeout_ns, .wall_ns = timeout_ns, .memory_bytes = j->limits.memory_bytes},
-        .tell = on_tell,
-        .user = j,
-    };
-    int err = schedule_new(&config, j->queues, j->ticker, &j->clock[j->clock_count], error, size);
-    if (err == 0)
-        j->clock_count++;
-    return err;
-}
-
 /* Have a listener told. */
 static int listen_to(jobs *j, const char *name)
 {
@@ -308,33 +237,31 @@ int jobs_listen(jobs *j, vm *first)
     return err;
 }
 
-static int add_all(jobs *j, vm *v, char *error, size_t size)
-{
-    vm_job_def def;
-    int err = 0;
-    for (size_t i = 0; vm_job_at(v, i, &def) && err == 0; i++) {
-        if (def.kind == JOB_CONSUME)
-            err = add_consumer(j, v, i, &def);
-        else if (def.kind == JOB_CLOCK)
-            err = add_entry(j, v, i, &def, error, size);
-    }
-    return err ? err : jobs_listen(j, v);
-}
-
 int jobs_define(jobs *j, vm *first, char *error, size_t size)
 {
-    snprintf(error, size, "out of memory");
-    return add_all(j, first, error, size);
+    duties *d = NULL;
+    int err = jobs_make(j, first, &d, error, size);
+    atomic_store_explicit(&j->duties, d, memory_order_release);
+    if (err == 0 && (err = jobs_listen(j, first)) != 0)
+        snprintf(error, size, "out of memory");
+    return err;
+}
+
+int jobs_make(jobs *j, vm *v, duties **ret_duties, char *error, size_t size)
+{
+    duties_means means = {j->queues, j->ticker, j->limits.memory_bytes, on_tell, j};
+    return duties_new(&means, v, ret_duties, error, size);
 }
 
 uint64_t jobs_least_limit_ns(const jobs *j, uint64_t least)
 {
-    return j->least_limit_ns && (!least || j->least_limit_ns < least) ? j->least_limit_ns : least;
+    uint64_t own = jobs_duties(j)->least_limit_ns;
+    return own && (!least || own < least) ? own : least;
 }
 
 static void warn_of_loss(const jobs *j)
 {
-    if (j->count && !mq_survives(j->queues))
+    if (jobs_duties(j)->consumer_count && !mq_survives(j->queues))
         log_write(j->log, LOG_LEVEL_INFO, (str){0},
                   "the queues are in memory: what is in them is lost when the server ends (--queue "
                   "sqlite:PATH keeps it)");
@@ -351,28 +278,30 @@ void jobs_use(jobs *j, pool *p)
 
 void jobs_start(jobs *j)
 {
-    pool *p = atomic_load_explicit(&j->pool, memory_order_relaxed);
     warn_of_loss(j);
-    for (size_t i = 0; i < j->count; i++)
-        consumer_start(j->consumers[i], p);
-    for (size_t i = 0; i < j->clock_count; i++)
-        schedule_start(j->clock[i], p);
+    duties_start(jobs_duties(j), atomic_load_explicit(&j->pool, memory_order_relaxed));
+}
+
+void jobs_change(jobs *j, duties *fresh)
+{
+    duties *old = jobs_duties(j);
+    duties_stop(old);
+    fresh->older = old;
+    atomic_store_explicit(&j->duties, fresh, memory_order_release);
+    duties_start(fresh, atomic_load_explicit(&j->pool, memory_order_relaxed));
 }
 
 void jobs_drain(jobs *j)
 {
     atomic_store_explicit(&j->ending, true, memory_order_relaxed);
     changes_stop(&j->changes);
-    for (size_t i = 0; i < j->count; i++)
-        consumer_stop(j->consumers[i]);
-    for (size_t i = 0; i < j->clock_count; i++)
-        schedule_stop(j->clock[i]);
+    if (jobs_duties(j))
+        duties_stop(jobs_duties(j));
 }
 
 void jobs_settle(jobs *j)
 {
-    for (size_t i = 0; i < j->count; i++)
-        (void)consumer_settle(j->consumers[i], SETTLE_MS); /* mq_close ends the rest */
+    duties_settle_all(jobs_duties(j), SETTLE_MS); /* mq_close ends the rest */
 }
 
 void jobs_fini(jobs *j)
@@ -383,11 +312,6 @@ void jobs_fini(jobs *j)
     ticker_free(j->ticker); /* a consumer that is stopped sets no tick any more */
     mq_close(j->queues);
     queue_stats_fini(&j->stats);
-    for (size_t i = 0; i < j->count; i++)
-        consumer_free(j->consumers[i]);
-    free(j->consumers);
-    for (size_t i = 0; i < j->clock_count; i++)
-        schedule_free(j->clock[i]);
-    free(j->clock);
+    duties_free_all(jobs_duties(j));
     jobs_init(j);
 }

@@ -7,13 +7,12 @@
 #define API_JOBS_H
 
 #include "api/changes.h"
+#include "api/duties.h"
 #include "queue/mq.h"
-#include "runtime/consumer.h"
 #include "runtime/log.h"
 #include "runtime/notice.h"
 #include "runtime/pool.h"
 #include "runtime/queue_stats.h"
-#include "runtime/schedule.h"
 #include "vm/vm.h"
 
 enum { JOBS_SPAWNED_MAX = 10000 }; /* functions that wait or run */
@@ -24,14 +23,11 @@ typedef struct jobs {
     mq *queues;           /* const while VMs serve; NULL before jobs_open */
     _Atomic(pool *) pool; /* NULL before jobs_start */
     ticker *ticker;
-    consumer **consumers; /* of the app as it is now */
-    size_t count;
-    schedule **clock; /* likewise, its entries */
-    size_t clock_count;
-    queue_stats stats;       /* for /metrics */
-    uint64_t least_limit_ns; /* of time that any of them has; 0: none */
-    errand_kind calls;       /* of task.run */
-    run_limits limits;       /* what spawned functions have unless they say otherwise */
+    _Atomic(duties *)
+        duties;        /* [any reads] of the app as it is now, the newest first; NULL before jobs_define */
+    queue_stats stats; /* for /metrics */
+    errand_kind calls; /* of task.run */
+    run_limits limits; /* what spawned functions have unless they say otherwise */
     notices notices;
     changes changes;     /* of shared dictionaries */
     atomic_uint spawned; /* [any] */
@@ -46,8 +42,18 @@ void jobs_init(jobs *j);
 int jobs_open(jobs *j, const char *url, dicts *shared, remotes *elsewhere, logger *log,
               const run_limits *limits, char *error, size_t size);
 
-/* Make what the app of that VM defines. Returns: 0, or -errno with `error` filled. */
+/* Thread: any. */
+static inline duties *jobs_duties(const jobs *j)
+{
+    return atomic_load_explicit(&j->duties, memory_order_acquire);
+}
+
+/* Make what the app of that VM defines, and use it. Returns: 0, or -errno with `error` filled. */
 int jobs_define(jobs *j, vm *first, char *error, size_t size);
+
+/* For a reload: make it only; and go on with it in the place of the old. */
+int jobs_make(jobs *j, vm *v, duties **ret_duties, char *error, size_t size);
+void jobs_change(jobs *j, duties *fresh);
 
 /* After a reload: have the listeners told that are new in it. Returns: 0, or -ENOMEM. */
 int jobs_listen(jobs *j, vm *first);

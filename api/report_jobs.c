@@ -62,13 +62,13 @@ static int add_stats(jobs *j, buf *out)
 
 /* --- consumers --- */
 
-static int add_outcomes(const jobs *j, buf *out)
+static int add_outcomes(const duties *d, buf *out)
 {
     const char *name = "poolsrv_queue_jobs_total";
     int err = exposition_family(out, name, "counter",
                                 "Messages that this server has consumed, by what became of them.");
-    for (size_t i = 0; i < j->count && err == 0; i++) {
-        consumer_counts n = consumer_count(j->consumers[i]);
+    for (size_t i = 0; i < d->consumer_count && err == 0; i++) {
+        consumer_counts n = consumer_count(d->consumers[i]);
         const struct {
             str outcome;
             uint64_t n;
@@ -78,7 +78,7 @@ static int add_outcomes(const jobs *j, buf *out)
                         {STR("given_back"), n.given_back},
                         {STR("stale"), n.stale}};
         for (size_t k = 0; k < sizeof(outcomes) / sizeof(outcomes[0]) && err == 0; k++) {
-            exposition_label labels[] = {{"queue", str_from(consumer_queue(j->consumers[i]))},
+            exposition_label labels[] = {{"queue", str_from(consumer_queue(d->consumers[i]))},
                                          {"outcome", outcomes[k].outcome}};
             err = exposition_count(out, name, labels, 2, outcomes[k].n);
         }
@@ -86,28 +86,28 @@ static int add_outcomes(const jobs *j, buf *out)
     return err;
 }
 
-static int add_running(const jobs *j, buf *out)
+static int add_running(const duties *d, buf *out)
 {
     const char *name = "poolsrv_queue_jobs_running";
     int err = exposition_family(out, name, "gauge", "Jobs of a consumer that are under way.");
-    for (size_t i = 0; i < j->count && err == 0; i++) {
-        exposition_label label = {"queue", str_from(consumer_queue(j->consumers[i]))};
-        err = exposition_count(out, name, &label, 1, consumer_count(j->consumers[i]).running);
+    for (size_t i = 0; i < d->consumer_count && err == 0; i++) {
+        exposition_label label = {"queue", str_from(consumer_queue(d->consumers[i]))};
+        err = exposition_count(out, name, &label, 1, consumer_count(d->consumers[i]).running);
     }
     return err;
 }
 
 /* --- the clock, and what was spawned --- */
 
-static int add_clock(const jobs *j, buf *out)
+static int add_clock(const duties *d, buf *out)
 {
     const char *name = "poolsrv_clock_runs_total";
     int err = exposition_family(
         out, name, "counter",
         "Moments of an entry of the clock: begun here, of these failed, left out as one was "
         "under way, run by another server.");
-    for (size_t i = 0; i < j->clock_count && err == 0; i++) {
-        schedule_counts n = schedule_count(j->clock[i]);
+    for (size_t i = 0; i < d->clock_count && err == 0; i++) {
+        schedule_counts n = schedule_count(d->clock[i]);
         const struct {
             str outcome;
             uint64_t n;
@@ -116,7 +116,7 @@ static int add_clock(const jobs *j, buf *out)
                         {STR("skipped"), n.skipped},
                         {STR("elsewhere"), n.elsewhere}};
         for (size_t k = 0; k < sizeof(outcomes) / sizeof(outcomes[0]) && err == 0; k++) {
-            exposition_label labels[] = {{"entry", str_from(schedule_name(j->clock[i]))},
+            exposition_label labels[] = {{"entry", str_from(schedule_name(d->clock[i]))},
                                          {"outcome", outcomes[k].outcome}};
             err = exposition_count(out, name, labels, 2, outcomes[k].n);
         }
@@ -127,13 +127,14 @@ static int add_clock(const jobs *j, buf *out)
 int report_jobs(ps_server *srv, buf *out)
 {
     jobs *j = &srv->jobs;
+    const duties *d = jobs_duties(j);
     int err = add_stats(j, out);
     if (err == 0)
-        err = add_outcomes(j, out);
+        err = add_outcomes(d, out);
     if (err == 0)
-        err = add_running(j, out);
+        err = add_running(d, out);
     if (err == 0)
-        err = add_clock(j, out);
+        err = add_clock(d, out);
     if (err == 0)
         err = metrics_gauge(out, "poolsrv_jobs_waiting", "Jobs that wait for a heavy thread.",
                             (double)ring_depth(srv->pool->jobs));

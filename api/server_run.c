@@ -67,8 +67,9 @@ static mq *on_admin_queues(void *user)
 static void on_admin_consumers(void *user, void (*each)(void *to, const consumer *c), void *to)
 {
     const jobs *j = &((const ps_server *)user)->jobs;
-    for (size_t i = 0; i < j->count; i++)
-        each(to, j->consumers[i]);
+    const duties *d = jobs_duties(j);
+    for (size_t i = 0; i < d->consumer_count; i++)
+        each(to, d->consumers[i]);
 }
 
 static int start_admin(ps_server *srv, char *error)

@@ -126,24 +126,17 @@ static seat *make_seats(ps_server *srv, vm *first, app *a, char *error, size_t s
     return list;
 }
 
-/* What runs beside requests goes on as it was defined at the start, with the new functions. */
-static void tell_of_jobs(const ps_server *srv, bool any)
+/* Of what a VM was loaded with, all that is not its own: routes, listeners, duties.
+ * Returns: 0, or -errno with `error` filled; the VM is the caller's either way. */
+static int make_generation(ps_server *srv, vm *first, app **ret_app, duties **ret_duties, char *error,
+                           size_t size)
 {
-    if (any)
-        log_write(srv->log, LOG_LEVEL_INFO, (str){0},
-                  "consumers and entries of the clock have their new functions, but the options, queues and "
-                  "times of "
-                  "before: for others restart the server");
-}
-
-/* Besides listeners, which a reload brings in. */
-static bool has_jobs(vm *v)
-{
-    vm_job_def def;
-    bool any = false;
-    for (size_t i = 0; !any && vm_job_at(v, i, &def); i++)
-        any = def.kind != JOB_NOTICE;
-    return any;
+    run_limits limits = server_limits(srv);
+    int err =
+        app_new(first, (unsigned)srv->opt.threads, server_lane_policy(srv), &limits, ret_app, error, size);
+    if (err == 0 && (err = jobs_listen(&srv->jobs, first)) != 0)
+        snprintf(error, size, "a listener cannot be added: %s", strerror(-err));
+    return err ? err : jobs_make(&srv->jobs, first, ret_duties, error, size);
 }
 
 static void reload(watch *w)
@@ -153,23 +146,15 @@ static void reload(watch *w)
     vm *first = NULL;
     app *fresh = NULL;
     seat *seats = NULL;
+    duties *work = NULL;
     int err = vms_load(&srv->vms, &first, error, sizeof(error));
-    if (err == 0) {
-        run_limits limits = server_limits(srv);
-        err = app_new(first, (unsigned)srv->opt.threads, server_lane_policy(srv), &limits, &fresh, error,
-                      sizeof(error));
-        if (err)
-            vm_close(first);
-    }
-    if (err == 0 && (err = jobs_listen(&srv->jobs, first)) != 0) {
-        snprintf(error, sizeof(error), "a listener cannot be added: %s", strerror(-err));
+    if (err == 0 && (err = make_generation(srv, first, &fresh, &work, error, sizeof(error))) != 0)
         vm_close(first);
-    }
-    bool any_jobs = err == 0 && has_jobs(first);
     if (err == 0)
         seats = make_seats(srv, first, fresh, error, sizeof(error));
     if (!seats) {
         app_free_all(fresh);
+        duties_free_all(work);
         log_write(srv->log, LOG_LEVEL_ERROR, (str){0}, "not reloaded, the app from before goes on: %s",
                   error);
         return;
@@ -178,8 +163,8 @@ static void reload(watch *w)
     srv->apps = fresh;
     vms_set_current(&srv->vms, fresh, seats);
     pool_wake_all(srv->pool);
+    jobs_change(&srv->jobs, work);
     log_write(srv->log, LOG_LEVEL_INFO, (str){0}, "the app was reloaded");
-    tell_of_jobs(srv, any_jobs);
 }
 
 int watch_start(ps_server *srv, uv_loop_t *loop, watch **ret_watch)

@@ -170,3 +170,35 @@ def test_without_dev_nothing_is_reloaded(serve):
     for _ in range(50):
         assert server.get("/").text == "one"
     assert RELOADED not in server.log.text
+
+
+def worker(name, queue_names):
+    consumers = "".join(
+        f'queue.consume("{queue}", function(m) print("{name} has", m, "of {queue}") end)\n' for queue in queue_names)
+    return f"""
+        local queue, task = require "poolsrv.queue", require "poolsrv.task"
+        {consumers}
+        task.every(1, function() print("{name} ticks") end)
+        function api.get() return "{name}" end
+        function api.push.post(ctx) return {{ queue.push(ctx:query().to, tonumber(ctx:query().n)) }} end
+    """
+
+
+def test_consumers_and_the_clock_come_and_go_with_a_reload(serve):
+    server = serve(worker("one", ["a", "gone"]), "--dev", "--admin", "127.0.0.1:0")
+    server.post("/push?to=a&n=1", b"")
+    server.log.wait("one has\t1\tof a")
+    server.log.wait("one ticks")
+    change(server, server.app, worker("two", ["a", "b"]), answers(server, "two"))
+    for to, n in (("a", 2), ("b", 3), ("gone", 4)):
+        server.post(f"/push?to={to}&n={n}", b"")
+    server.log.wait("two has\t2\tof a")
+    server.log.wait("two has\t3\tof b")
+    server.log.wait("two ticks")
+    ticks = server.log.text.count("two ticks")
+    old = server.log.text.count("one ticks")
+    server.until(lambda: server.log.text.count("two ticks") > ticks + 1)
+    assert server.log.text.count("one ticks") == old
+    assert "has\t4" not in server.log.text
+    assert "poolsrv_queue_jobs_running{queue=\"b\"}" in server.admin("/metrics").text
+    assert server.stop() == 0
