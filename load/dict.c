@@ -65,6 +65,8 @@ static uint64_t draw(worker *w)
 static dict_entry *new_entry(uint64_t hash, str key, int64_t value)
 {
     dict_entry *e = calloc(1, sizeof(*e) + key.n);
+    if (!e)
+        abort();
     e->hash = hash;
     e->key_bytes = (uint32_t)key.n;
     e->type = DICT_INTEGER;
@@ -180,6 +182,8 @@ static void ck_op(worker *w, str key, bool write)
     if (write) {
         void *old = NULL;
         ck_item *i = calloc(1, sizeof(*i));
+        if (!i)
+            abort();
         *i = (ck_item){.hash = hash, .entry = new_entry(hash, key, 5)};
         pthread_mutex_lock(&p->mutex);
         ck_hs_set(&p->set, hash, i, &old);
@@ -256,8 +260,8 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
     static worker workers[THREADS_MAX];
-    unsigned threads = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
-    keys = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
+    unsigned threads = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+    keys = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
     for (size_t i = 0; argc > 1 && i < sizeof(ways) / sizeof(ways[0]); i++)
         if (strcmp(ways[i].name, argv[1]) == 0)
             op = ways[i].op;
@@ -273,7 +277,7 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; i < keys; i++)
         op(&workers[0], (str){names[i], strlen(names[i])}, true);
-    ends_ns = now_ns(CLOCK_MONOTONIC) + (uint64_t)((argc > 4 ? atof(argv[4]) : 1) * 1e9);
+    ends_ns = now_ns(CLOCK_MONOTONIC) + (uint64_t)((argc > 4 ? strtod(argv[4], NULL) : 1) * 1e9);
     for (unsigned i = 0; i < threads; i++)
         pthread_create(&workers[i].thread, NULL, work, &workers[i]);
     uint64_t count = 0, cpu_ns = 0, slowest_ns = 0;

@@ -104,7 +104,7 @@ static void *consume(void *arg)
 
 int main(int argc, char **argv)
 {
-    long n = argc == 2 ? atol(argv[1]) : 0;
+    long n = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
     ring *r = ring_new(RING_CAPACITY);
     side from = {r, n, 0}, to = {r, n, 0};
     pthread_t producer, consumer;

@@ -86,6 +86,8 @@ int main(int argc, char **argv)
     if (argc < 2 || !body || !pushers || mq_open(argv[1], &config, &l.queues, error, sizeof(error)) < 0) {
         fprintf(stderr, "queue_redis: %s\n",
                 argc < 2 ? "URL [UNDER_WAY [MESSAGES [BODY_BYTES [id]]]]" : error);
+        free(body);
+        free(pushers);
         return 1;
     }
     memset(body, 'x', bytes);

@@ -184,7 +184,8 @@ static int get_number(dict_port *p, uint64_t hash, str key, dict_value *ret, uin
     const dict_entry *e = find(p->dict, hash, key);
     if (e && dict_is_number(e->type)) {
         dict_get_number(e, ret);
-        *ret_version = e->version;
+        if (ret_version)
+            *ret_version = e->version;
         err = 0;
     }
     pthread_mutex_unlock(&s->lock);

@@ -319,7 +319,7 @@ static void release(dict_persist *p)
 int dict_persist_open(dict *d, const char *address, const dict_persist_config *config, dict_persist **ret_p,
                       char *error, size_t size)
 {
-    const char *rest;
+    const char *rest = NULL;
     int err = dict_persist_check(address, error, size);
     if (err)
         return err;

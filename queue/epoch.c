@@ -89,7 +89,7 @@ void epoch_drop(epoch *e, epoch_member *m, epoch_garbage *g, size_t bytes)
     m->fresh = g;
     m->fresh_count++;
     m->fresh_bytes += bytes;
-    if (m->fresh_bytes + m->waiting_bytes > most || m->fresh_count >= BATCHES_KEPT * BATCH)
+    if (m->fresh_bytes + m->waiting_bytes > most || m->fresh_count >= (size_t)BATCHES_KEPT * BATCH)
         settle(e, m);
     else if (m->fresh_count % BATCH == 0 || m->fresh_bytes > most / BATCHES_KEPT)
         tidy(e, m);

@@ -1,5 +1,6 @@
 #include "queue/mem_queue.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -250,7 +251,9 @@ mq_message *mem_queue_take(mem_queue *q, unsigned most, int64_t lease_ms, uint64
     if (reserve_slots(q, n) < 0 || (lease_ms && timers_reserve(&q->leases, n) < 0))
         *ret_err = -ENOMEM;
     for (; n > 0 && !*ret_err; n--) {
-        mem_item *it = mem_queue_after(q, NULL), *mine = own(it);
+        mem_item *it = mem_queue_after(q, NULL);
+        assert(it && "n of them are ready");
+        mem_item *mine = it ? own(it) : NULL;
         if (!mine) {
             *ret_err = list ? 0 : -ENOMEM;
             break;

@@ -443,6 +443,7 @@ int mq_call(mq *q, mq_op *op)
 {
     call c = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     op->done = on_done;
+    /* cppcheck-suppress autoVariables ; it is waited for */
     op->user = &c;
     mq_submit(q, op);
     pthread_mutex_lock(&c.lock);

@@ -64,7 +64,7 @@ void group_fini(group *g)
 /* Returns: 0, or -errno and the text of it. */
 static int make_ready(group *g, char *error, size_t size)
 {
-    char why[MQ_ERROR_BYTES] = "";
+    char why[MQ_ERROR_BYTES / 2] = "";
     if (g->store.db && store_is_moved(&g->store)) {
         snprintf(why, sizeof(why),
                  "%s: the file was removed or replaced while it was in use; what was in it is gone",

@@ -219,7 +219,7 @@ sqlite3_stmt *store_ask(store *s, store_statement which, const char *types, ...)
 {
     va_list args;
     va_start(args, types);
-    bind(s->statements[which], types, args);
+    (void)bind(s->statements[which], types, args);
     va_end(args);
     return s->statements[which];
 }

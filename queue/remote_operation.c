@@ -365,6 +365,7 @@ void remote_call(remote *s, remote_op *op)
 {
     call c = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
     op->done = on_over;
+    /* cppcheck-suppress autoVariables ; it is waited for */
     op->user = &c;
     remote_submit(s, op);
     pthread_mutex_lock(&c.lock);

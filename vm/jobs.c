@@ -346,9 +346,8 @@ static int on_returned(lua_State *L, int status, lua_KContext before)
 static int call_listeners(lua_State *L, int status, lua_KContext i)
 {
     (void)status;
-    int top = lua_gettop(L);
-    lua_settop(L, (int)lua_tointeger(L, 3));
-    top = lua_gettop(L);
+    int top = (int)lua_tointeger(L, 3);
+    lua_settop(L, top);
     for (; lua_rawgeti(L, 2, i) == LUA_TFUNCTION; i++) {
         for (int argument = 4; argument <= top; argument++)
             lua_pushvalue(L, argument);
@@ -460,14 +459,14 @@ void jobs_let_go(lua_State *L, vm_run *run)
 static void encode_results(lua_State *co, int first, int n, buf *out)
 {
     if (buf_add(out, "[", 1) < 0)
-        luaL_error(co, "not enough memory");
+        load_no_memory(co);
     for (int i = 0; i < n; i++) {
         if (i && buf_add(out, ",", 1) < 0)
-            luaL_error(co, "not enough memory");
+            load_no_memory(co);
         json_encode(co, first + i, out, 0);
     }
     if (buf_add(out, "]", 1) < 0)
-        luaL_error(co, "not enough memory");
+        load_no_memory(co);
 }
 
 void jobs_returned(lua_State *co, int first, int n, vm_run *run)

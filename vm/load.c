@@ -102,7 +102,13 @@ int load_raise(lua_State *L, const char *format, ...)
     lua_pushvfstring(L, format, args);
     va_end(args);
     lua_call(L, 1, 0);
-    return 0; /* never */
+    abort(); /* never */
+}
+
+int load_no_memory(lua_State *L)
+{
+    luaL_error(L, "not enough memory");
+    abort(); /* never */
 }
 
 /* Arguments: the value; where the text goes. */

@@ -20,7 +20,10 @@ void load_parts(lua_State *L);
 
 /* Raise a text, with the line of the app's that is at fault before it: our own chunks between that line and a
  * binding tell its author nothing. The format is as in lua_pushfstring. */
-int load_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int load_raise(lua_State *L, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+/* Raise "not enough memory". */
+int load_no_memory(lua_State *L) __attribute__((noreturn));
 
 /* As json_encode, without flags, but what cannot be encoded is raised with load_raise, named `what`. */
 void load_encode(lua_State *L, int index, buf *out, const char *what);

@@ -72,10 +72,8 @@ static bool is_any(str name)
 static asked *new_asked(lua_State *L, mq_verb verb)
 {
     asked *q = malloc(sizeof(*q));
-    if (!q) {
-        luaL_error(L, "not enough memory");
-        return NULL;
-    }
+    if (!q)
+        load_no_memory(L);
     q->body = (buf){0};
     q->op.verb = verb;
     q->op.queue = q->queue;
@@ -188,7 +186,7 @@ static asked *new_asked_with(lua_State *L, mq_verb verb, str name, const char *t
     body->n = 0;
     load_encode(L, 2, body, title);
     if (buf_add(body, "", 1) < 0)
-        luaL_error(L, "not enough memory");
+        load_no_memory(L);
     asked *q = new_asked(L, verb);
     memcpy(q->queue, name.p, name.n + 1);
     q->body = *body; /* an engine may need it for longer than this call */
@@ -346,7 +344,6 @@ static const mq_message *check_message(lua_State *L, const char *title)
         if (strcmp(m->id, id) == 0)
             return m;
     load_raise(L, "%s: the job is over, or another handler's", title);
-    return NULL;
 }
 
 /* job:extend(seconds): so long from now */
@@ -375,7 +372,7 @@ static int on_progress(lua_State *L)
     if (!copy) {
         await_unref(&q->wait.await);
         await_unref(&q->wait.await);
-        return luaL_error(L, "not enough memory");
+        return load_no_memory(L);
     }
     copy->handle = m->handle;
     copy->lease = m->lease;

@@ -53,10 +53,8 @@ static pushes *push_box(lua_State *L, unsigned n)
             await_unref(&p->wait.await);
         wait_fill(L, -1, NULL);
         p = malloc(sizeof(*p) + n * sizeof(p->each[0]));
-        if (!p) {
-            luaL_error(L, "not enough memory");
-            return NULL;
-        }
+        if (!p)
+            load_no_memory(L);
         await_init(&p->wait.await, NULL, free_pushes);
         p->room = n;
         p->texts = (buf){0};
@@ -96,7 +94,7 @@ static void set_body(lua_State *L, int index, pushes *p, struct one *o, const ch
     load_encode(L, index, &p->texts, title);
     o->body_bytes = p->texts.n - o->body;
     if (buf_add(&p->texts, "", 1) < 0)
-        luaL_error(L, "not enough memory");
+        load_no_memory(L);
 }
 
 /* Keep the value at an index as its id, if it is not nil. */
@@ -108,7 +106,7 @@ static void set_id(lua_State *L, int index, pushes *p, struct one *o, const char
     str id = mqueue_check_text(L, lua_absindex(L, index), title, "id", mq_id_is_good, mqueue_id_wanted);
     o->id = p->texts.n; /* a body is before it */
     if (buf_add(&p->texts, id.p, id.n + 1) < 0)
-        luaL_error(L, "not enough memory");
+        load_no_memory(L);
 }
 
 static void on_done(mq_op *op)

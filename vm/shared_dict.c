@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <math.h>
 
+#include "vm/load.h"
 #include "vm/shared_parts.h"
 
 enum { KEYS_PRESET = 1000 };
@@ -25,9 +26,9 @@ static object *check_dict(lua_State *L, const char *what)
 {
     object *o = to_object(L, shared_of(L));
     if (!o)
-        luaL_error(L, "%s: expected a dictionary before the colon, not %s", what, luaL_typename(L, 1));
+        load_raise(L, "%s: expected a dictionary before the colon, not %s", what, luaL_typename(L, 1));
     if (!o->port)
-        luaL_error(L, "%s: the dictionary is closed", what);
+        load_raise(L, "%s: the dictionary is closed", what);
     return o;
 }
 

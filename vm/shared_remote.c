@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "vm/load.h"
 #include "vm/shared_parts.h"
 #include "vm/wait.h"
 
@@ -107,10 +108,8 @@ static bool push_way(lua_State *L, const char *what)
 static asked *new_asked(lua_State *L, remote_verb verb, const char *what, push_results *push)
 {
     asked *q = calloc(1, sizeof(*q));
-    if (!q) {
-        luaL_error(L, "%s: not enough memory", what);
-        return NULL;
-    }
+    if (!q)
+        load_raise(L, "%s: not enough memory", what);
     q->op.verb = verb;
     q->op.init.type = DICT_INTEGER;
     q->op.dict = q->name;

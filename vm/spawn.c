@@ -17,10 +17,8 @@
 static const vm_host *host_of(lua_State *L, const char *title)
 {
     const vm_host *host = vm_of(L)->config.host;
-    if (!host || !vm_of(L)->running) {
+    if (!host || !vm_of(L)->running)
         load_raise(L, "%s: only in a handler or a job: there is nothing to do it after or beside", title);
-        return NULL;
-    }
     return host;
 }
 
@@ -28,7 +26,7 @@ static int fail_spawn(lua_State *L, int err)
 {
     if (err == -EAGAIN)
         return load_raise(L, "task.spawn: too many spawned functions wait or run already");
-    return luaL_error(L, "not enough memory");
+    return load_no_memory(L);
 }
 
 /* --- functions of this VM --- */
@@ -157,7 +155,7 @@ static void set_call(lua_State *L, calls *c, size_t i, const char *name)
     o->name = strdup(name);
     o->job = (job){.kind = JOB_CALL, .name = o->name, .title = o->name};
     if (!o->name)
-        luaL_error(L, "not enough memory");
+        load_no_memory(L);
     load_encode(L, -1, &o->arguments, "task.run");
     o->job.arguments = buf_str(&o->arguments);
 }
@@ -188,7 +186,7 @@ static int on_call(lua_State *L)
     wait_push_box(L);
     calls *c = calloc(1, sizeof(*c) + n * sizeof(c->each[0]));
     if (!c)
-        return luaL_error(L, "not enough memory");
+        return load_no_memory(L);
     wait_init(&c->wait, vm_of(L), free_calls);
     await_unref(&c->wait.await); /* until the work is begun */
     wait_fill(L, 3, &c->wait);

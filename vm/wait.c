@@ -57,7 +57,7 @@ static int on_gc(lua_State *L)
 
 void wait_push_box(lua_State *L)
 {
-    wait **box = lua_newuserdatauv(L, sizeof(*box), 0);
+    wait **box = lua_newuserdatauv(L, sizeof(wait *), 0);
     *box = NULL;
     if (luaL_newmetatable(L, BOX)) {
         lua_pushcfunction(L, on_gc);
