@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.mark.parametrize("ci, code, words", [("", 0, "1 skipped"), ("true", 1, "may not be left out here")])
 def test_a_skipped_test_is_a_failure_where_all_can_run(tmp_path, ci, code, words):
-    for name in ("conftest.py", "poolsrv.py"):
+    for name in ("conftest.py", "poolsrv.py", "redis.py"):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('no mood')\n")
     env = poolsrv.environment({"CI": ci, "POOLSRV_BIN": poolsrv.PROGRAM, "POOLSRV_SHARED": str(tmp_path)})
