@@ -227,10 +227,32 @@ static bool route_again(const seat *s, HttpTask *t)
     return true;
 }
 
+static bool defines(const seat *s, const job *j)
+{
+    vm_job_def def;
+    for (size_t i = 0; vm_job_at(s->vm, i, &def); i++)
+        if (def.kind == j->kind && strcmp(def.name, j->name) == 0)
+            return true;
+    return false;
+}
+
+/* After a reload this VM may be of another generation than what wants the job done: then it is given back. */
+static bool knows_job(const seat *s, HttpTask *t)
+{
+    bool by_name = t->job->kind == JOB_CONSUME || t->job->kind == JOB_CLOCK;
+    const app *now = atomic_load_explicit(&s->all->current, memory_order_acquire);
+    if (!by_name || !now->older || defines(s, t->job))
+        return true;
+    canned_busy(t, "The application is being reloaded");
+    return false;
+}
+
 static bool on_prepare(void *held, HttpTask *t)
 {
     const seat *s = held;
-    return t->job || t->app == s->app || route_again(s, t);
+    if (t->job)
+        return knows_job(s, t);
+    return t->app == s->app || route_again(s, t);
 }
 
 static runner_result on_start(void *held, HttpTask *t)

@@ -284,7 +284,11 @@ int consumer_new(const consumer_config *config, mq *queues, ticker *k, consumer 
     if (asprintf(&c->title, "queue %s", config->queue) < 0)
         c->title = NULL;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->changed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (!c->queue || !c->dead_letter || !c->title) {
         consumer_free(c);
         return -ENOMEM;
@@ -322,7 +326,7 @@ void consumer_stop(consumer *c)
 bool consumer_settle(consumer *c, unsigned timeout_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / CONSUMER_MS_PER_S;
     until.tv_nsec += (long)(timeout_ms % CONSUMER_MS_PER_S) * (long)NS_PER_MS;
     if (until.tv_nsec >= 1000000000) {

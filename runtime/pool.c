@@ -1,6 +1,7 @@
 #include "runtime/pool.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -373,7 +374,7 @@ void pool_wake_heavy(pool *p)
     for (unsigned i = 0; i < pool_heavies_made(p); i++)
         if (heavy_rests(p->heavies[i]) && heavy_signal(p->heavies[i]))
             return;
-    if (may_grow(p))
+    if (p->keeper && may_grow(p))
         keeper_signal(p->keeper);
 }
 
@@ -412,8 +413,11 @@ int pool_run_job(pool *p, HttpTask *t)
     return err;
 }
 
+/* Once no worker is left there are no requests to keep a thread for. */
 static unsigned most_jobs(const pool *p)
 {
+    if (atomic_load_explicit(&p->quit_heavies, memory_order_relaxed))
+        return UINT_MAX;
     unsigned running = atomic_load_explicit(&p->heavies_running, memory_order_relaxed);
     return running > 1 ? running - 1 : 1;
 }

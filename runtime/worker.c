@@ -102,7 +102,7 @@ static void sleep_for(worker *w, int timeout_ms)
         wake_prepare(&w->exec.wake);
         bool stopping = pool_stage(w->pool) != POOL_RUNNING;
         if (worker_is_any_done(w) || worker_has_lost_news(w) || !inbox_is_empty(&w->exec.inbox) ||
-            (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
+            w->exec.letters || (stopping && (timeout_ms < 0 || timeout_ms > DRAIN_SLEEP_MS)))
             timeout_ms = 0;
     }
     exec_sleep(&w->exec, timeout_ms);

@@ -35,6 +35,7 @@ static int on_sleep(lua_State *L)
     if (!v->running || !lua_isyieldable(L))
         return luaL_error(L, "sleep: only inside a handler, and not inside a callback of a C function");
     v->running->request.park_ns = (uint64_t)(seconds * 1e9);
+    v->running->request.await = NULL; /* of a wait that was given up by closing its coroutine */
     lua_settop(L, 0);
     lua_pushlightuserdata(L, (void *)(uintptr_t)&vm_park_mark);
     return lua_yield(L, 1);

@@ -213,6 +213,7 @@ static int on_index_batch(lua_State *L)
     const vm_run *run = vm_of(L)->running;
     const job *j = run ? run->request.job : NULL;
     int isnum;
+    luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer i = lua_tointegerx(L, 2, &isnum);
     if (!j || !isnum || lua_touserdata(L, lua_upvalueindex(1)) != j)
         return 0;

@@ -412,3 +412,20 @@ def test_an_address_that_is_no_good_is_refused(run_app, option):
     done = run_app("function api.get() end", "--queue", option)
     assert done.returncode != 0
     assert "queue" in done.stderr and option.split("?")[0].split(":")[0] in done.stderr
+
+
+def test_a_stop_ends_what_is_on_hand_where_no_heavy_thread_can_be_added(serve):
+    server = serve("""
+        local queue = require "poolsrv.queue"
+        queue.consume("slow", { concurrency = 8 }, function(n)
+            print("begins " .. n)
+            local sum = 0
+            for i = 1, 3e7 do sum = sum + i end
+            print("ends " .. n)
+        end)
+        function api.post() for n = 1, 8 do queue.push("slow", n) end return "ok" end
+    """, "--heavy-threads", "3", "--max-heavy", "3", "--grace", "60")
+    assert server.post("/", b"").text == "ok"
+    server.log.wait("begins")
+    assert server.stop() == 0
+    assert server.log.text.count("ends ") + server.log.text.count("lost") >= server.log.text.count("begins ")
