@@ -785,6 +785,7 @@ static Suite *suite(void)
     tcase_add_test(memory, vm_has_a_limit_too);
     tcase_add_test(memory, handlers_that_wait_have_the_limit_of_the_vm_together);
     tcase_add_test(memory, handler_may_catch_the_lack_of_memory);
+    tcase_set_timeout(memory, 240); /* gigabytes are copied, and a sanitizer looks at each */
     tcase_add_test(memory, garbage_does_not_count);
     tcase_add_test(memory, limit_holds_for_its_own_request_alone);
     suite_add_tcase(s, memory);
