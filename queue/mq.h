@@ -62,9 +62,10 @@ typedef struct mq_stats {
 } mq_stats;
 
 typedef enum mq_verb {
-    MQ_PUSH,      /* in: queue, body, id, delay_ms, priority, window_ms, wait_ms; out: id_text, duplicate */
-    MQ_TAKE,      /* in: queue, most, lease_ms; out: messages, none if there are none */
-    MQ_ACK,       /* in: queue, messages (borrowed, a list): they are done */
+    MQ_PUSH, /* in: queue, body, id, delay_ms, priority, window_ms, wait_ms; out: id_text, duplicate */
+    MQ_TAKE, /* in: queue, most, lease_ms (0, no lease, is for engines that do not survive the process alone);
+                out: messages, none if there are none */
+    MQ_ACK,  /* in: queue, messages (borrowed, a list): they are done */
     MQ_RETRY,     /* in: queue, messages, delay_ms, note: deliver again after that */
     MQ_DEAD,      /* in: queue, messages, note, to: move to the queue `to`; "": forget them */
     MQ_GIVE_BACK, /* in: queue, messages: they were not tried; ready again, and the attempt does not count */

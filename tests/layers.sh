@@ -71,7 +71,6 @@ check() {
         refuse 'only runtime/http*.c may know libmicrohttpd' < <(
             includes runtime | grep -E ':microhttpd\.h$' | grep -vE '^runtime/http[a-z_]*\.c:')
     fi
-    local room
     for room in vm runtime api; do
         never "$room" 'sqlite3\.h|hiredis/.*' 'leaves SQLite and hiredis to queue/'
     done
